@@ -1,0 +1,144 @@
+"""`agenttts check`: the resolved task, its space and a quote, with nothing spent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from agenttts._cli.console import clean, fold, print_json, say
+from agenttts._cli.quoting import StudyForecast, forecast, quote_json, quote_table
+from agenttts._cli.words import allocation_text, amount_text, plural, provenance
+
+if TYPE_CHECKING:
+    from agenttts.study.result import StudyOptions
+    from agenttts.task.schema import StageBlock
+    from agenttts.task.task import Task
+
+__all__ = ["run_check"]
+
+
+def run_check(
+    name: str,
+    *,
+    budget: str | None,
+    n_trials: int,
+    endpoint: str | None,
+    source: str | None,
+    n_search: int | None,
+    trust: bool,
+    as_json: bool,
+) -> None:
+    """Check a task and print what a study of it would be."""
+    from agenttts.study.opening import load_task, study_options, unit_of
+
+    task = load_task(
+        name, trust=trust, endpoint=endpoint, source=source, n_search=n_search, unit=unit_of(budget)
+    )
+    if not as_json:
+        say(task_text(task))
+    options = study_options(task, budget=budget, n_trials=n_trials)
+    known = forecast(task, options)
+    if as_json:
+        print_json(check_json(task, options, known))
+    else:
+        say(f"\n{space_text(task, options, known)}")
+
+
+def task_text(task: Task) -> str:
+    """Return the resolved task for people."""
+    file = task.file
+    lines = [f"task {clean(file.name)} ({clean(task.folder)})"]
+    if file.description:
+        lines.append(fold(clean(" ".join(file.description.split()), limit=600), first="  "))
+    test = "all that are left" if file.splits.test.n is None else f"{file.splits.test.n:,}"
+    gold = f" against {clean(file.score.gold)}" if file.score.gold else ""
+    lines += [
+        f"  problems  {len(task.search):,} for search; sealed for the test: {test}",
+        f"  score     {file.score.verifier.kind} on stage {clean(task.scored_stage)}{gold}",
+    ]
+    for name, stage in file.stages.items():
+        lines += ["", f"stage {clean(name)}{_needs(stage)}", *_stage_lines(stage)]
+    return "\n".join(lines)
+
+
+def _needs(stage: StageBlock) -> str:
+    return f" (needs {', '.join(map(clean, stage.needs))})" if stage.needs else ""
+
+
+def _stage_lines(stage: StageBlock) -> list[str]:
+    if stage.function is not None:
+        return [f"  function  {clean(stage.function)}"]
+    sampling = stage.sampling
+    rows = [
+        ("models", ", ".join(map(clean, stage.models))),
+        ("samples", ", ".join(map(str, stage.sample_counts))),
+        ("select", ", ".join(clean(way.name) for way in stage.select)),
+        ("parse", stage.parse.rule),
+        ("sampling", f"temperature {sampling.temperature:g}, at most {plural(sampling.max_tokens, 'token')}"),
+    ]
+    if stage.score is not None:
+        gold = f" against {clean(stage.score.gold)}" if stage.score.gold else ""
+        rows.append(("score", f"{stage.score.verifier.kind}{gold}"))
+    return [fold(text, first=f"  {label:<10}") for label, text in rows]
+
+
+def space_text(task: Task, options: StudyOptions, known: StudyForecast) -> str:
+    """Return space and quote for people."""
+    space, budget = known.space, options.budget
+    about = "" if space.enumerable else "about "
+    share = space.n_feasible / space.size
+    n_trials = min(options.n_trials, space.n_feasible)
+    confirmed = f" and a confirmation on {plural(known.n_confirm, 'problem')}" if known.n_confirm else ""
+    return "\n".join(
+        [
+            fold(
+                f"{plural(space.size, 'allocation')}, of which {about}{space.n_feasible:,} ({share:.1%}) are expected "
+                f"to fit {budget} a problem",
+                first="space     ",
+            ),
+            fold(
+                f"{allocation_text(space.cheapest)}, {amount_text(space.cost(space.cheapest))} {budget.unit.label} a problem",
+                first="cheapest  ",
+            ),
+            "",
+            fold(
+                f"Quote for {plural(n_trials, 'trial')} on {plural(len(task.search), 'problem')}{confirmed}:"
+            ),
+            quote_table(known),
+            "",
+            *([fold(known.caution)] if known.caution else []),
+            fold(
+                "Lengths are assumed from the task file until draws teach them. `worst case` takes every "
+                "completion at its longest, no reuse, and each figure at the allocation that needs most of it. "
+                "Time is by the rate limits and speeds on the cards."
+            ),
+            fold(provenance(task, _models(task)).replace("Figures come from", "Draws will come from")),
+        ]
+    )
+
+
+def _models(task: Task) -> list[str]:
+    return [model for name in task.llm_stages for model in task.file.stages[name].models]
+
+
+def check_json(task: Task, options: StudyOptions, known: StudyForecast) -> dict[str, Any]:
+    """Return task, space and quote for machines."""
+    space = known.space
+    return {
+        "task": task.to_json(),
+        "digest": task.digest,
+        "n_search": len(task.search),
+        "budget": {"amount": options.budget.amount, "unit": options.budget.unit.value},
+        "space": {
+            "n_allocations": space.size,
+            "n_feasible": space.n_feasible,
+            "exact": space.enumerable,
+            "feasible_share": space.n_feasible / space.size,
+            "cheapest": space.cheapest.to_json(),
+            "cheapest_cost": space.cost(space.cheapest),
+        },
+        "n_trials": min(options.n_trials, space.n_feasible),
+        "n_confirm": known.n_confirm,
+        "quote": quote_json(known.quote),
+        "unknown_lengths": list(known.unknown_lengths),
+        "figures_from": provenance(task, _models(task)),
+    }

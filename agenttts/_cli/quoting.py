@@ -1,0 +1,162 @@
+"""The quote before money moves: space and expected spending of a study, from what is known before any draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from agenttts._cli.console import clean, table
+from agenttts._cli.words import amount_text, count_text, duration_text
+from agenttts.study.archive import cost_to_json
+from agenttts.study.result import MOST_CONFIRMED
+
+if TYPE_CHECKING:
+    from agenttts.allocators.space import Space
+    from agenttts.budgets.quote import Quote, StudyQuote
+    from agenttts.models.base import Message
+    from agenttts.study.result import StudyOptions
+    from agenttts.task.schema import StageBlock
+    from agenttts.task.task import Task
+
+__all__ = ["StudyForecast", "forecast", "quote_json", "quote_table"]
+
+N_RENDERED = 32
+"""Search problems whose prompts are rendered to see how long prompts are."""
+N_LIKE = 2000
+"""Feasible allocations drawn to stand for those that a study may try."""
+
+
+@dataclass(frozen=True)
+class StudyForecast:
+    """What is known of a study before it begins."""
+
+    space: Space
+    quote: StudyQuote
+    n_confirm: int
+    unknown_lengths: tuple[str, ...] = ()
+    """Stages whose completions count as `max_tokens` long until draws teach better: the task gives no length."""
+
+    @property
+    def label(self) -> str:
+        """What the expected figures are: `at most` where lengths are unknown."""
+        return "at most" if self.unknown_lengths else "expected"
+
+    @property
+    def caution(self) -> str:
+        """Why the expected figures are upper ones and what to do about it; empty where they are not."""
+        if not self.unknown_lengths:
+            return ""
+        keys = ", ".join(f"stages.{clean(name)}.lengths.decode_tokens" for name in self.unknown_lengths)
+        return (
+            f"The figures are upper ones: completions of {', '.join(map(clean, self.unknown_lengths))} are taken to be "
+            f"max_tokens long, for the task does not say how long they are. For an expected figure set {keys}."
+        )
+
+
+def forecast(task: Task, options: StudyOptions) -> StudyForecast:
+    """Return space and quote of a study; nothing is drawn, the test split stays sealed.
+
+    Raises:
+        CardError: A card lacks what the budget's unit needs.
+        InfeasibleBudgetError: No allocation is expected to fit the budget.
+    """
+    import numpy as np
+
+    from agenttts.allocators.space import Space
+    from agenttts.budgets.cost_model import CostModel
+    from agenttts.budgets.lengths import Lengths
+    from agenttts.budgets.quote import quote_study
+    from agenttts.models.clients import Clients
+
+    cost_model = CostModel(task.cards, files=task.card_files)
+    cost_model.require(options.budget.unit)
+    lengths = Lengths.of_task(task, rendered_prefill(task))
+    # Clients open no connection before the first draw; only recordings are looked at here.
+    space = Space.build(task, lengths, cost_model, options.budget, Clients(task.cards).max_recorded)
+    indices = space.sample(np.random.default_rng(options.seed), N_LIKE)
+    n_confirm = min(MOST_CONFIRMED, task.file.splits.test.n or MOST_CONFIRMED) if options.confirm else 0
+    quote = quote_study(
+        lengths,
+        cost_model,
+        [space.allocation(row) for row in indices],
+        n_trials=min(options.n_trials, space.n_feasible),
+        n_search=len(task.search),
+        n_confirm=n_confirm,
+        n_pilot=min(options.n_pilot, len(task.search)),
+    )
+    return StudyForecast(space, quote, n_confirm, _unknown_lengths(task))
+
+
+def _unknown_lengths(task: Task) -> tuple[str, ...]:
+    return tuple(name for name in task.llm_stages if task.file.stages[name].lengths.decode_tokens is None)
+
+
+def rendered_prefill(task: Task) -> dict[tuple[str, str], float]:
+    """Return the mean tokens of each stage's prompts on a few search problems, by (stage, model).
+
+    Answers of earlier stages do not exist yet: they are rendered as nothing, and count as long as they are expected.
+    A template that cannot be rendered so is left out; the task's assumption then stands.
+    """
+    from agenttts.pipeline.base import StageOutput
+    from agenttts.pipeline.prompts import Prompt, PromptRenderError, variables
+
+    found: dict[tuple[str, str], float] = {}
+    for name in task.llm_stages:
+        block = task.file.stages[name]
+        if block.prompt is None:
+            continue
+        prompt, nothing = Prompt.compile(block.prompt), {need: StageOutput(None) for need in block.needs}
+        try:
+            texts = [prompt.render(variables(problem, nothing)) for problem in task.search[:N_RENDERED]]
+        except PromptRenderError:
+            continue
+        for model in block.models:
+            found[name, model] = _mean_tokens(task, model, texts) + _quoted_tokens(task, block)
+    return found
+
+
+def _mean_tokens(task: Task, model: str, prompts: Sequence[Sequence[Message]]) -> float:
+    from agenttts.models.tokens import counter, prompt_text
+
+    count = counter(task.cards[model].token_counter)
+    return sum(count(prompt_text(messages)) for messages in prompts) / max(1, len(prompts))
+
+
+def _quoted_tokens(task: Task, block: StageBlock) -> float:
+    needs = [task.file.stages[need] for need in block.needs]
+    return sum(n.lengths.decode_tokens or n.sampling.max_tokens for n in needs if n.function is None)
+
+
+def quote_table(known: StudyForecast) -> str:
+    """Return the quote as a table of expected and worst case."""
+    quote = known.quote
+    head = ["", "calls", "tokens read", "written", "GFLOPs", "USD", "time"]
+    rows = [
+        _row(known.label, quote.expected),
+        _row("no reuse", quote.without_reuse),
+        _row("worst case", quote.worst),
+    ]
+    return table(head, rows, right=range(1, 7))
+
+
+def _row(name: str, quote: Quote) -> list[str]:
+    cost = quote.cost
+    return [
+        name,
+        count_text(quote.calls),
+        count_text(quote.prefill_tokens),
+        count_text(quote.decode_tokens),
+        "unknown" if cost.flops is None else amount_text(cost.flops / 1e9),
+        "unknown" if cost.usd is None else amount_text(cost.usd),
+        duration_text(None if quote.minutes is None else quote.minutes * 60),
+    ]
+
+
+def quote_json(quote: StudyQuote) -> dict[str, Any]:
+    """Return the quote for machines."""
+    parts = {"expected": quote.expected, "without_reuse": quote.without_reuse, "worst": quote.worst}
+    return {
+        name: {"calls": part.calls, "cost": cost_to_json(part.cost), "minutes": part.minutes}
+        for name, part in parts.items()
+    }

@@ -1,0 +1,267 @@
+"""What `optimize` prints in the end, for people and for machines. Pure: text and plain data from a result."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agenttts._cli.console import clean, fold, table
+from agenttts._cli.words import (
+    allocation_text,
+    amount_text,
+    charged_text,
+    cost_text,
+    plural,
+    provenance,
+    unparsed_lines,
+)
+from agenttts.models.tokens import count_notes
+from agenttts.study.archive import cost_to_json, failure_to_json
+
+if TYPE_CHECKING:
+    from agenttts.study.archive import Trial
+    from agenttts.study.result import StudyResult
+    from agenttts.study.statistics import Interval
+    from agenttts.task.task import Task
+
+__all__ = ["result_json", "result_text"]
+
+LABEL = 13
+"""Columns of the labels at the left."""
+
+
+def result_text(task: Task, result: StudyResult, folder: Path, *, resumed: bool) -> str:
+    """Return the result for people, in 80 columns."""
+    blocks = [_head(task, result, folder, resumed)]
+    if result.best is not None:
+        blocks += [_plan_table(result.best), _figures(task, result, result.best)]
+    blocks.append(_bill(result, folder))
+    notes = count_notes(result.counted_by, splits=False)
+    if notes:
+        blocks.append("\n".join(fold(clean(note)) for note in notes))
+    if result.best is not None:
+        blocks.append(fold(provenance(task, [c.model for c in result.best.allocation.choices])))
+    blocks.append(_next_steps(result, folder))
+    return "\n\n".join(blocks)
+
+
+def _line(label: str, text: str) -> str:
+    return fold(text, first=label.ljust(LABEL))
+
+
+def _head(task: Task, result: StudyResult, folder: Path, resumed: bool) -> str:
+    name = clean(task.file.name)
+    if result.best is None:
+        title = f"{name}: no allocation within {result.budget} a problem was scored"
+    else:
+        title = f"{name}: the best allocation found within {result.budget} a problem"
+    lines = [fold(title)]
+    if resumed and result.n_paid_now == 0:
+        lines.append(
+            fold(f"This run was there already ({folder}): nothing had to be paid again, 0 draws paid now.")
+        )
+    elif resumed:
+        lines.append(fold(f"Went on with the run that was there ({folder}); nothing was paid twice."))
+    return "\n".join(lines)
+
+
+def _plan_table(best: Trial) -> str:
+    rows = [
+        [clean(c.stage), clean(c.model), str(c.n_samples), clean(c.select)] for c in best.allocation.choices
+    ]
+    return table(["stage", "model", "samples", "select"], rows, right=[2])
+
+
+def _figures(task: Task, result: StudyResult, best: Trial) -> str:
+    lines = [*_confirmed(result), _line("search", _search_words(result))]
+    if result.alternative is not None:
+        lines.append(_line("cheaper", _alternative_words(result)))
+    lines.append(_line("cost", charged_text(best.charged, result.budget)))
+    lines += [_line("unparsed", text) for text in unparsed_lines(task, best.unparsed)]
+    return "\n".join(lines)
+
+
+def _confirmed(result: StudyResult) -> list[str]:
+    confirmed = result.confirmation
+    if confirmed is None:
+        return [_line("score", f"not confirmed: {clean(result.no_confirmation_because, limit=400)}")]
+    winner = (
+        f"{_interval(confirmed.winner)} on {plural(confirmed.n, 'unseen problem')}{_method(confirmed.winner)}"
+    )
+    lines = [_line("score", winner)]
+    if confirmed.n < confirmed.n_wanted:
+        few = (
+            f"{confirmed.n:,} of {plural(confirmed.n_wanted, 'problem')}: the search budget paid for no more"
+        )
+        lines.append(_line("", few))
+    if result.runner_up is not None:
+        second = f"{_interval(confirmed.runner_up)} with {allocation_text(result.runner_up.allocation)}"
+        lines.append(_line("runner-up", second))
+    if confirmed.difference is not None:
+        lines.append(_line("difference", f"{confirmed.difference} (paired; {confirmed.difference.method})"))
+    lines.append(_line("verdict", clean(confirmed.verdict)))
+    if confirmed.winner_failures:
+        lines.append(
+            _line("", f"{plural(len(confirmed.winner_failures), 'unseen problem')} failed and has no score")
+        )
+    return lines
+
+
+def _interval(interval: Interval | None) -> str:
+    return "no score (too many problems failed)" if interval is None else str(interval)
+
+
+def _method(interval: Interval | None) -> str:
+    return "" if interval is None else f" ({interval.confidence:.0%}, {interval.method})"
+
+
+def _search_words(result: StudyResult) -> str:
+    interval = result.best_interval
+    if interval is None:
+        return "no score"
+    return f"{interval} on the {interval.n:,} problems it was chosen by; that flatters it"
+
+
+def _alternative_words(result: StudyResult) -> str:
+    other = result.alternative
+    if other is None:
+        return ""
+    trial = other.trial
+    return (
+        f"{allocation_text(trial.allocation)} costs {amount_text(trial.charged)} {result.budget.unit.label} and is not "
+        f"distinguishable on the search problems ({other.difference})"
+    )
+
+
+def _bill(result: StudyResult, folder: Path) -> str:
+    counts = Counter(trial.status for trial in result.trials)
+    kinds = ", ".join(f"{n} {status.replace('_', ' ')}" for status, n in sorted(counts.items())) or "none"
+    lines = [
+        _line("trials", f"{len(result.trials)} ({kinds}){_of_space(result)}"),
+        _line("spent", cost_text(result.spent)),
+        _line("draws", f"{result.n_paid:,} paid, {result.n_reused:,} reused"),
+        *_failures(result),
+    ]
+    if result.plan_path is not None:
+        lines.append(_line("plan", str(result.plan_path)))
+    return "\n".join(lines)
+
+
+def _of_space(result: StudyResult) -> str:
+    if result.n_feasible is None or result.n_allocations is None:
+        return ""
+    return f"; {result.n_feasible:,} of {plural(result.n_allocations, 'allocation')} fit the budget"
+
+
+def _failures(result: StudyResult) -> list[str]:
+    causes = Counter((f.failure.stage, f.failure.cause) for _, f in result.failures)
+    if not causes:
+        return [_line("failures", "none")]
+    examples = {(f.failure.stage, f.failure.cause): f for _, f in result.failures}
+    return [
+        _line(
+            "failures",
+            f"{n:,} at stage {clean(key[0])}: {clean(key[1])}, e.g. problem {clean(examples[key].problem_id)}: "
+            f"{clean(examples[key].failure.message)}",
+        )
+        for key, n in causes.most_common()
+    ]
+
+
+def _next_steps(result: StudyResult, folder: Path) -> str:
+    if result.status == "search_budget_exhausted":
+        return (
+            "The search budget is spent; everything paid for is kept. Go on with a larger one:\n"
+            f"  agenttts optimize {folder} --search-budget AMOUNT"
+        )
+    if result.status == "interrupted":
+        return f"Interrupted; everything paid for is kept. Go on:\n  agenttts optimize {folder}"
+    if result.plan_path is None:
+        return "No plan was written. A larger budget or other models may help."
+    return (
+        "Next: score the plan again, here or elsewhere, or use it from Python:\n"
+        f"  agenttts evaluate {result.plan_path}\n"
+        f"  agenttts.Plan.load({str(result.plan_path)!r}).answer(problem)"
+    )
+
+
+def result_json(task: Task, result: StudyResult, folder: Path, *, resumed: bool) -> dict[str, Any]:
+    """Return the result for machines."""
+    models = [c.model for c in result.best.allocation.choices] if result.best else []
+    return {
+        "task": task.file.name,
+        "run": str(folder),
+        "resumed": resumed,
+        "status": result.status,
+        "message": result.message,
+        "budget": {"amount": result.budget.amount, "unit": result.budget.unit.value},
+        "best": _trial_json(result.best, result.best_interval),
+        "runner_up": _trial_json(result.runner_up, None),
+        "confirmation": _confirmation_json(result),
+        "no_confirmation_because": result.no_confirmation_because,
+        "alternative": _alternative_json(result),
+        "spent": cost_to_json(result.spent),
+        "n_paid": result.n_paid,
+        "n_paid_now": result.n_paid_now,
+        "n_reused": result.n_reused,
+        "n_trials": len(result.trials),
+        "trials": [_trial_json(trial, None) for trial in result.trials],
+        "counted_by": {model: list(names) for model, names in result.counted_by.items()},
+        "token_counts": count_notes(result.counted_by),
+        "failures": [{"trial": number, **failure_to_json(failure)} for number, failure in result.failures],
+        "n_feasible": result.n_feasible,
+        "n_allocations": result.n_allocations,
+        "plan": _plan_json(result),
+        "figures_from": provenance(task, models) if models else "",
+    }
+
+
+def _plan_json(result: StudyResult) -> dict[str, Any] | None:
+    if result.plan_path is None or result.best is None:
+        return None
+    return {"path": str(result.plan_path), "allocation": result.best.allocation.to_json()}
+
+
+def _trial_json(trial: Trial | None, interval: Interval | None) -> dict[str, Any] | None:
+    if trial is None:
+        return None
+    data = {
+        "number": trial.number,
+        "allocation": trial.allocation.to_json(),
+        "status": trial.status,
+        "score": trial.score if trial.scores else None,
+        "charged": trial.charged,
+        "n_failed": trial.n_failed,
+        "origin": trial.origin,
+        "n_paid": trial.n_paid,
+        "n_reused": trial.n_reused,
+        "unparsed": {stage: asdict(entry) for stage, entry in trial.unparsed.items()},
+    }
+    return data if interval is None else {**data, "interval": interval.to_json()}
+
+
+def _confirmation_json(result: StudyResult) -> dict[str, Any] | None:
+    confirmed = result.confirmation
+    if confirmed is None:
+        return None
+    return {
+        "n": confirmed.n,
+        "n_wanted": confirmed.n_wanted,
+        "split": confirmed.split,
+        "winner": confirmed.winner.to_json() if confirmed.winner else None,
+        "runner_up": confirmed.runner_up.to_json() if confirmed.runner_up else None,
+        "difference": confirmed.difference.to_json() if confirmed.difference else None,
+        "verdict": confirmed.verdict,
+        "winner_charged": confirmed.winner_charged,
+        "winner_failures": [failure_to_json(f) for f in confirmed.winner_failures],
+        "runner_up_failures": [failure_to_json(f) for f in confirmed.runner_up_failures],
+    }
+
+
+def _alternative_json(result: StudyResult) -> dict[str, Any] | None:
+    other = result.alternative
+    if other is None:
+        return None
+    return {"trial": _trial_json(other.trial, None), "difference": other.difference.to_json()}

@@ -1,0 +1,112 @@
+"""Figures in words: costs, amounts, durations, where figures come from. Pure; nothing here writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from agenttts._cli.console import clean
+from agenttts.budgets.cost import Budget, Cost, plain_digits
+
+if TYPE_CHECKING:
+    from agenttts.pipeline.base import Allocation
+    from agenttts.study.archive import Unparsed
+    from agenttts.task.task import Task
+
+__all__ = [
+    "allocation_text",
+    "amount_text",
+    "charged_text",
+    "cost_text",
+    "count_text",
+    "duration_text",
+    "plural",
+    "provenance",
+    "share_text",
+    "unparsed_lines",
+]
+
+
+def amount_text(value: float) -> str:
+    """Return an amount with four significant digits, or all digits before the point: `1,234,567`, `0.01234`."""
+    return plain_digits(value, 4)
+
+
+def share_text(share: float) -> str:
+    """Return a share in per cent: `66%`; below 1 % with one significant digit: `0.4%`."""
+    per_cent = 100 * share
+    return f"{plain_digits(per_cent, 1)}%" if 0 < per_cent < 1 else f"{per_cent:.0f}%"
+
+
+def charged_text(charged: float, budget: Budget) -> str:
+    """Return what a problem is charged beside what it may be: `0.33 of 0.5 GFLOPs a problem (66%)`."""
+    share = share_text(charged / budget.amount)
+    return f"{amount_text(charged)} of {amount_text(budget.amount)} {budget.unit.label} a problem ({share})"
+
+
+def count_text(value: float) -> str:
+    """Return a count, e.g. of tokens: `1,234`."""
+    return f"{value:,.0f}"
+
+
+def allocation_text(allocation: Allocation) -> str:
+    """Return an allocation in one line, safe to print: `translate tiny/m x4 majority; solve tiny/s x1`."""
+    return clean(allocation, limit=10_000)
+
+
+def plural(n: int, one: str) -> str:
+    """Return `1 draw`, `2 draws`."""
+    return f"{n:,} {one}" if n == 1 else f"{n:,} {one}s"
+
+
+def cost_text(cost: Cost) -> str:
+    """Return FLOPs, USD and tokens; what is unknown is said to be."""
+    flops = "FLOPs unknown" if cost.flops is None else f"{amount_text(cost.flops / 1e9)} GFLOPs"
+    usd = "USD unknown" if cost.usd is None else f"{amount_text(cost.usd)} USD"
+    read, written = count_text(cost.prefill_tokens), count_text(cost.decode_tokens)
+    return f"{flops}; {usd}; tokens {read} read, {written} written"
+
+
+NOTABLY_UNPARSED = 0.1
+"""Share of a stage's samples without an answer above which a result says so."""
+
+
+def unparsed_lines(task: Task, unparsed: Mapping[str, Unparsed]) -> list[str]:
+    """Return a line per stage where many samples matched no parse rule: a bad rule looks like a bad model."""
+    from agenttts.pipeline.parsing import rule_text
+
+    return [
+        f"stage {clean(stage)}: {entry.share:.0%} of {plural(entry.n_samples, 'sample')} of {clean(entry.model)} "
+        f"matched no parse rule ({clean(rule_text(task.file.stages[stage].parse))})"
+        for stage, entry in unparsed.items()
+        if entry.share > NOTABLY_UNPARSED
+    ]
+
+
+def duration_text(seconds: float | None) -> str:
+    """Return `40 s`, `12 min`, `3.5 h`, or `unknown`."""
+    if seconds is None:
+        return "unknown"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+CAUTIONS = {
+    "tiny": "The tiny family has 30 thousand to a million parameters: its figures say nothing about large models.",
+    "simulated": "A simulation says nothing about real models.",
+}
+
+
+def provenance(task: Task, models: Iterable[str]) -> str:
+    """Return a sentence that names what the figures of these models come from, with the caution that it deserves."""
+    from agenttts.pipeline.plan import figures_from
+
+    names = sorted(set(models))
+    families = {name.partition("/")[0] for name in names}
+    where = sorted({task.cards[name].base_url or "" for name in names} - {""})
+    served = f", served by {' and '.join(where)}" if where else ""
+    cautions = [text for family, text in CAUTIONS.items() if family in families]
+    return " ".join([f"Figures come from {figures_from(task, names)}{served}.", *cautions])

@@ -1,0 +1,1 @@
+"""What proposes the next allocations. Every allocator sees the same archive, space and budget."""

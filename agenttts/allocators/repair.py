@@ -1,0 +1,75 @@
+"""Make an allocation fit the budget while changing what hurts least: samples before models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agenttts.pipeline.base import Allocation, StageChoice
+
+if TYPE_CHECKING:
+    from agenttts.allocators.space import Space
+
+__all__ = ["repaired"]
+
+
+def repaired(space: Space, allocation: Allocation) -> tuple[Allocation, str]:
+    """Return a feasible allocation near this one, and the changes in words (see `Space.repair`)."""
+    wanted = allocation.canonical().choices
+    names = tuple(choices[0].stage for choices in space.stages)
+    if tuple(choice.stage for choice in wanted) != names:
+        raise ValueError(f"expected a choice for each of the stages {', '.join(names)}, in this order")
+    present = [_snap(space, s, choice) for s, choice in enumerate(wanted)]
+    for step in (_fewer_samples, _cheaper_model):
+        while not space.feasible(Allocation(tuple(present))):
+            changed = step(space, present)
+            if changed is None:
+                break
+            present[changed[0]] = changed[1]
+    if not space.feasible(Allocation(tuple(present))):
+        present = list(space.cheapest.choices)
+    changes = [f"{a} -> {b}" for a, b in zip(wanted, present, strict=True) if a != b]
+    return Allocation(tuple(present)), "; ".join(changes)
+
+
+def _snap(space: Space, stage: int, choice: StageChoice) -> StageChoice:
+    """Return the same choice, or one of its model with the nearest number of samples at or below (else above)."""
+    choices = space.stages[stage]
+    if choice in choices:
+        return choice
+    same = [c for c in choices if c.model == choice.model]
+    if not same:
+        raise ValueError(f"stage {choice.stage} has no model {choice.model}")
+
+    def distance(c: StageChoice) -> tuple[bool, int, bool]:
+        return c.n_samples > choice.n_samples, abs(c.n_samples - choice.n_samples), c.select != choice.select
+
+    return min(same, key=distance)
+
+
+def _by_cost(space: Space, present: list[StageChoice]) -> list[int]:
+    return sorted(range(len(present)), key=lambda s: -space.cost_of(present[s]))
+
+
+def _fewer_samples(space: Space, present: list[StageChoice]) -> tuple[int, StageChoice] | None:
+    """Return the dearest stage that can draw less, with the next smaller number of samples."""
+    for s in _by_cost(space, present):
+        now = present[s]
+        smaller = [
+            c
+            for c in space.stages[s]
+            if c.model == now.model and c.n_samples < now.n_samples and space.cost_of(c) < space.cost_of(now)
+        ]
+        if smaller:
+            return s, max(smaller, key=lambda c: (c.n_samples, c.select == now.select))
+    return None
+
+
+def _cheaper_model(space: Space, present: list[StageChoice]) -> tuple[int, StageChoice] | None:
+    """Return the dearest stage that has a cheaper choice, with the dearest of those that cost less."""
+    for s in _by_cost(space, present):
+        cheaper = [c for c in space.stages[s] if space.cost_of(c) < space.cost_of(present[s])]
+        if cheaper:
+            # Few samples: what a cheaper model saves should not go into samples that nobody asked for.
+            fewest = min(c.n_samples for c in cheaper)
+            return s, max((c for c in cheaper if c.n_samples == fewest), key=space.cost_of)
+    return None

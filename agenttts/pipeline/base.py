@@ -1,0 +1,134 @@
+"""Values of the pipeline: problem, allocation, what a stage produced, what a whole pass produced.
+
+No I/O and no schema here. Procedures that spend samples live in `strategies`, the one driver of their I/O in `driver`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from agenttts.budgets.cost import Cost
+from agenttts.models.base import CallUsage
+
+__all__ = ["Allocation", "Charge", "Failure", "Problem", "Rollout", "StageChoice", "StageOutput"]
+
+Purpose = Literal["draw", "fusion", "verify", "judge", "planner"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One row of a data set."""
+
+    id: str
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class StageChoice:
+    """What one stage gets: model, number of samples, and the label of the way to turn them into one answer."""
+
+    stage: str
+    model: str
+    n_samples: int
+    select: str
+    """Label of one of the stage's `select` entries; `first` whenever `n_samples` is 1 (see `Allocation.canonical`)."""
+
+    def __str__(self) -> str:
+        how = "" if self.n_samples == 1 else f" {self.select}"
+        return f"{self.stage} {self.model} x{self.n_samples}{how}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Allocation:
+    """A choice for every LLM stage, in the order of the task."""
+
+    choices: tuple[StageChoice, ...]
+
+    def __str__(self) -> str:
+        """Return e.g. `translate tiny/m x4 majority; solve tiny/s x1`."""
+        return "; ".join(str(choice) for choice in self.choices)
+
+    def __getitem__(self, stage: str) -> StageChoice:
+        return next(choice for choice in self.choices if choice.stage == stage)
+
+    def canonical(self) -> Allocation:
+        """Return the allocation with `first` as selector wherever there is one sample: all selectors agree there."""
+        return Allocation(
+            tuple(
+                StageChoice(c.stage, c.model, c.n_samples, "first") if c.n_samples == 1 else c
+                for c in self.choices
+            )
+        )
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return plain data; `from_json` reads it back."""
+        return [
+            {"stage": c.stage, "model": c.model, "n_samples": c.n_samples, "select": c.select}
+            for c in self.choices
+        ]
+
+    @classmethod
+    def from_json(cls, data: list[dict[str, Any]]) -> Allocation:
+        """Read what `to_json` wrote."""
+        return cls(tuple(StageChoice(**entry) for entry in data))
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One prompt that a stage is billed for, as it would cost in production (no store, no reuse)."""
+
+    model: str
+    purpose: Purpose
+    usage: CallUsage
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a problem has no score. Never a wrong answer."""
+
+    stage: str
+    cause: str
+    """Class name of the error, e.g. `ProviderUnavailableError`."""
+    message: str
+
+
+@dataclass(frozen=True)
+class StageOutput:
+    """What one stage made of one problem."""
+
+    answer: Any
+    """The selected answer; `None` where nothing could be parsed."""
+    text: str = ""
+    """Text of the selected sample (or of the fusion); empty for function stages."""
+    answers: tuple[Any, ...] = ()
+    """Parsed answer of each sample, `None` where parsing failed, shape (n_samples,)."""
+    selected: int | None = None
+    """Index of the selected sample; `None` for fusion and functions."""
+    verifier_scores: tuple[float | None, ...] = ()
+    """What the selecting verifier gave each sample; `None` is unscored. Empty where no verifier took part."""
+    charges: tuple[Charge, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What a reader of the result should know, e.g. `2 of 8 samples could not be parsed`."""
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One pass of one problem through the pipeline, scored against the gold fields."""
+
+    problem_id: str
+    outputs: Mapping[str, StageOutput]
+    score: float | None
+    """Final score in [0, 1]; `None` exactly when `failure` is set."""
+    stage_scores: Mapping[str, float] = field(default_factory=dict)
+    """Score of each stage's selected answer, for the stages that have gold."""
+    sample_scores: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Score of every single sample of those stages, shape (n_samples,)."""
+    costs: Mapping[str, Cost] = field(default_factory=dict)
+    """Charged cost by LLM stage."""
+    failure: Failure | None = None
+    n_paid: int = 0
+    """Draws paid for by this pass."""
+    n_reused: int = 0
+    """Draws taken from the store."""

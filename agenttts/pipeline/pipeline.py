@@ -1,0 +1,293 @@
+"""One problem through all stages, under one allocation, scored against gold.
+
+A stage starts as soon as the stages that it needs are done. What goes wrong for this problem alone (a provider that
+gives up on it, a template that does not fit it, a function that raises) is a `Failure` on the rollout; what would go
+wrong for every problem (a wrong key, a dead endpoint, a spent search budget) is raised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import traceback
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from agenttts.errors import InputError, ProviderError
+from agenttts.models.tokens import prompt_text
+from agenttts.pipeline.base import Allocation, Failure, Problem, Rollout, StageOutput
+from agenttts.pipeline.driver import Draws, Requests, StageRun, World, drive, verify
+from agenttts.pipeline.prompts import PromptRenderError
+from agenttts.pipeline.stages import FunctionStage, LLMStage, Stage, compile_stage
+from agenttts.pipeline.together import first_error
+from agenttts.verifiers.base import Candidate, Score, Verifier
+from agenttts.verifiers.build import build
+
+if TYPE_CHECKING:
+    from agenttts.budgets.cost_model import CostModel
+    from agenttts.models.sampler import Sampler
+    from agenttts.task.task import Task
+
+__all__ = ["Pipeline", "StageFailedError"]
+
+LONGEST_MESSAGE = 1000
+
+
+class StageFailedError(Exception):
+    """A stage failed for one problem; the error itself is the cause."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"stage {failure.stage}: {failure.cause}: {failure.message}")
+        self.failure = failure
+
+
+@dataclass
+class _Pass:
+    """What a pass has made so far; kept outside the tasks, so that a failure does not lose the rest."""
+
+    runs: dict[str, StageRun] = field(default_factory=dict)
+    draws: Draws = field(default_factory=Draws)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The compiled stages of a task. Holds no state of a run, so any number of problems may run at once."""
+
+    stages: tuple[Stage, ...]
+    """In the order of the task."""
+    scored_stage: str
+    final_scorer: Verifier
+
+    @classmethod
+    def build(cls, task: Task) -> Pipeline:
+        """Compile a task's templates, parsers, selectors and verifiers.
+
+        Raises:
+            TrustError: The task names Python functions and is not trusted.
+        """
+        final = task.file.score
+        return cls(
+            stages=tuple(compile_stage(task, name) for name in task.file.stages),
+            scored_stage=task.scored_stage,
+            final_scorer=build(final.verifier, task, final.gold),
+        )
+
+    async def run(
+        self,
+        problem: Problem,
+        allocation: Allocation,
+        *,
+        clients: Requests,
+        sampler: Sampler,
+        cost_model: CostModel,
+        score: bool = True,
+    ) -> Rollout:
+        """Take one problem through the stages.
+
+        Args:
+            problem: The problem.
+            allocation: A choice for every LLM stage.
+            clients: Makes the requests.
+            sampler: Draws, from the store or from the models.
+            cost_model: Charges each stage.
+            score: Whether to score against gold; without, `score` and the score mappings stay empty.
+
+        Raises:
+            ProviderError: Of the kinds that stop a run.
+            SearchBudgetExhausted: The search may spend no more.
+            RecordedMissError: A recording lacks a draw.
+            CardError: A model card lacks figures.
+        """
+        done, failure = _Pass(), None
+        try:
+            await self._advance(done, problem, allocation, clients, sampler)
+        except StageFailedError as error:
+            failure = error.failure
+        rollout = self._rollout(problem, done, cost_model, failure)
+        if score and failure is None:
+            return await self._scored(rollout, done, problem, clients, sampler)
+        return rollout
+
+    async def outputs(
+        self, problem: Problem, allocation: Allocation, *, clients: Requests, sampler: Sampler
+    ) -> dict[str, StageOutput]:
+        """Return what each stage made of a problem, without scores.
+
+        Raises:
+            StageFailedError: A stage failed for this problem; its cause is the error itself.
+            AgentTTSError: As `run`.
+        """
+        done = _Pass()
+        await self._advance(done, problem, allocation, clients, sampler)
+        return {stage.name: done.runs[stage.name].output for stage in self.stages}
+
+    def _rollout(
+        self, problem: Problem, done: _Pass, cost_model: CostModel, failure: Failure | None
+    ) -> Rollout:
+        from agenttts.budgets.cost_model import stage_costs
+
+        runs = {stage.name: done.runs[stage.name] for stage in self.stages if stage.name in done.runs}
+        charges = {
+            stage.name: runs[stage.name].output.charges
+            for stage in self.stages
+            if isinstance(stage, LLMStage) and stage.name in runs
+        }
+        return Rollout(
+            problem_id=problem.id,
+            outputs={name: run.output for name, run in runs.items()},
+            score=None,
+            costs=stage_costs(cost_model, charges),
+            failure=failure,
+            n_paid=done.draws.n_paid,
+            n_reused=done.draws.n_reused,
+        )
+
+    # --- stages
+
+    async def _advance(
+        self, done: _Pass, problem: Problem, allocation: Allocation, requests: Requests, sampler: Sampler
+    ) -> None:
+        """Run all stages, each as soon as its needs are there; the first failure cancels the rest."""
+        tasks: dict[str, asyncio.Task[None]] = {}
+
+        async def one(stage: Stage) -> None:
+            for need in stage.needs:
+                await tasks[need]
+            needed = {need: done.runs[need].output for need in stage.needs}
+            world = World(requests, sampler, problem, stage.name, done.draws)
+            done.runs[stage.name] = await _guarded(stage, allocation, needed, world)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for stage in _in_running_order(self.stages):
+                    tasks[stage.name] = group.create_task(one(stage))
+        except BaseExceptionGroup as errors:
+            error = first_error(errors)
+            raise error from error.__cause__
+
+    # --- scores
+
+    async def _scored(
+        self, rollout: Rollout, done: _Pass, problem: Problem, requests: Requests, sampler: Sampler
+    ) -> Rollout:
+        """Return the rollout with its scores. A final answer that cannot be scored is a failure, not a 0."""
+        stage_scores: dict[str, float] = {}
+        sample_scores: dict[str, tuple[float, ...]] = {}
+        for stage in self.stages:
+            if stage.scorer is None:
+                continue
+            world = World(requests, sampler, problem, stage.name)
+            selected, samples = await _stage_scores(stage.scorer, done.runs[stage.name], world)
+            if selected is not None:
+                stage_scores[stage.name] = selected
+            if samples:
+                sample_scores[stage.name] = samples
+        world = World(requests, sampler, problem, self.scored_stage)
+        final = (await _scores(self.final_scorer, [_selected(done.runs[self.scored_stage])], world))[0]
+        failure = None
+        if final.value is None:
+            failure = Failure(self.scored_stage, "Unscored", final.unscored_because[:LONGEST_MESSAGE])
+        return replace(
+            rollout,
+            score=final.value,
+            stage_scores=stage_scores,
+            sample_scores=sample_scores,
+            failure=failure,
+        )
+
+
+def _in_running_order(stages: Sequence[Stage]) -> list[Stage]:
+    """Return the stages so that each comes after those it needs; stages of a cycle are refused by the task's checks."""
+    ordered: dict[str, Stage] = {}
+    pending = list(stages)
+    while pending:
+        ready = [stage for stage in pending if all(need in ordered for need in stage.needs)]
+        if not ready:
+            raise InputError(
+                f"the stages {', '.join(stage.name for stage in pending)} need one another or are missing"
+            )
+        ordered.update((stage.name, stage) for stage in ready)
+        pending = [stage for stage in pending if stage.name not in ordered]
+    return list(ordered.values())
+
+
+async def _guarded(
+    stage: Stage, allocation: Allocation, needed: Mapping[str, StageOutput], world: World
+) -> StageRun:
+    """Run a stage; what is the matter with this problem alone becomes a `StageFailedError`."""
+    try:
+        if isinstance(stage, FunctionStage):
+            return await _call(stage, needed, world)
+        strategy = stage.strategy(allocation[stage.name], world.problem, needed)
+        run = await drive(strategy, world)
+    except PromptRenderError as error:
+        raise _failed(stage, error.kind, error) from error
+    except ProviderError as error:
+        if error.stops_run:
+            raise
+        raise _failed(stage, type(error).__name__, error) from error
+    empty = [name for name, output in needed.items() if output.answer is None]
+    notes = tuple(f"stage {name} has no answer; its place in the prompt is empty" for name in empty)
+    return replace(run, output=replace(run.output, notes=(*run.output.notes, *notes))) if notes else run
+
+
+async def _call(stage: FunctionStage, needed: Mapping[str, StageOutput], world: World) -> StageRun:
+    answers = {name: output.answer for name, output in needed.items()}
+    try:
+        answer = await asyncio.to_thread(stage.function, dict(world.problem.fields), answers)
+    except Exception as error:
+        raise _failed(stage, type(error).__name__, error, _place(error, stage.function)) from error
+    return StageRun(StageOutput(answer))
+
+
+def _place(error: Exception, function: Callable[..., object]) -> str:
+    """Return `file:line: ` of the last line of the function's own file that the error came through, if any."""
+    file = getattr(inspect.unwrap(function), "__code__", None)
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if file is not None and frame.filename == file.co_filename]
+    return f"{own[-1].filename}:{own[-1].lineno}: " if own else ""
+
+
+def _failed(stage: Stage, cause: str, error: Exception, place: str = "") -> StageFailedError:
+    return StageFailedError(Failure(stage.name, cause, f"{place}{error}"[:LONGEST_MESSAGE]))
+
+
+# --- scoring
+
+
+def _selected(run: StageRun) -> Candidate:
+    return Candidate(prompt_text(run.messages), run.output.text, run.output.answer)
+
+
+async def _stage_scores(
+    scorer: Verifier, run: StageRun, world: World
+) -> tuple[float | None, tuple[float, ...]]:
+    """Return the score of the selected answer and those of all samples; none of these where any is unscored."""
+    prompt = prompt_text(run.messages)
+    samples = [
+        Candidate(prompt, text, answer) for text, answer in zip(run.texts, run.output.answers, strict=True)
+    ]
+    selected, *rest = await _scores(scorer, [_selected(run), *samples], world)
+    values = [score.value for score in rest]
+    known = tuple(value for value in values if value is not None)
+    return selected.value, known if len(known) == len(values) else ()
+
+
+async def _scores(scorer: Verifier, candidates: Sequence[Candidate], world: World) -> list[Score]:
+    """Score candidates, equal ones once: samples mostly share a few answers."""
+    key = _by_text if getattr(scorer, "reads_text", True) else _by_answer
+    distinct: dict[Hashable, Candidate] = {}
+    for candidate in candidates:
+        distinct.setdefault(key(candidate), candidate)
+    given = await verify(scorer, list(distinct.values()), world)
+    scores = dict(zip(distinct, given, strict=True))
+    return [scores[key(candidate)] for candidate in candidates]
+
+
+def _by_answer(candidate: Candidate) -> Hashable:
+    return repr(candidate.answer)
+
+
+def _by_text(candidate: Candidate) -> Hashable:
+    return repr(candidate.answer), candidate.text

@@ -1,0 +1,377 @@
+"""The plan: an allocation with its task, self-contained, answerable anywhere; and what is known of its score.
+
+`plan.yaml` holds everything that answering a problem takes. The data of the task are referred to, not copied: they are
+needed to score a plan, not to use it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agenttts.budgets.cost import Budget, Cost, Unit, total
+from agenttts.errors import AgentTTSError, InputError, PlanError
+from agenttts.models.tokens import count_notes
+from agenttts.pipeline.base import Allocation, Charge, Problem, StageOutput
+
+if TYPE_CHECKING:
+    from agenttts.models.sampler import Sampler
+    from agenttts.pipeline.driver import Requests
+    from agenttts.pipeline.pipeline import Pipeline
+    from agenttts.task.task import Task
+
+__all__ = ["Measured", "Plan", "PlanAnswer", "Provenance", "figures_from"]
+
+FORMAT = 1
+KEYS = ("format", "agenttts", "allocation", "budget", "measured", "cost_per_problem", "search", "task")
+"""Of a plan file, at the top."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the plan scored, with its confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    """Problems that the mean is over."""
+    confidence: float
+    method: str
+    split: str
+    """`test`: problems that had no part in choosing; `search`: those that chose, so the score is flattering."""
+    n_failed: int = 0
+    """Problems without a score, which the mean leaves out."""
+    counted_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Model -> what counted its tokens, where that was not the endpoint itself (`CallUsage.counted_by`)."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Which search found the plan."""
+
+    allocator: str = ""
+    seed: int | None = None
+    n_trials: int | None = None
+    spent: Cost | None = None
+    """Everything that the search paid."""
+    study_id: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class PlanAnswer:
+    """What a plan made of one problem."""
+
+    answer: Any
+    """Answer of the stage that the task scores; `None` where its samples could not be parsed."""
+    text: str
+    stages: Mapping[str, StageOutput]
+    cost: Cost
+    """Charged."""
+    usage: tuple[Charge, ...]
+    """Every prompt that was answered, over all stages."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An allocation that is ready to be used."""
+
+    task: Task
+    allocation: Allocation
+    budget: Budget | None = None
+    """Per problem: what the search had to keep to."""
+    measured: Measured | None = None
+    cost_per_problem: Cost | None = None
+    """Mean charged cost of a problem, measured."""
+    provenance: Provenance = field(default_factory=Provenance)
+    agenttts_version: str = ""
+    """The version that wrote the plan; empty: this one."""
+
+    # --- answering
+
+    async def aanswer(
+        self,
+        problem: Problem | Mapping[str, Any],
+        *,
+        clients: Requests | None = None,
+        sampler: Sampler | None = None,
+    ) -> PlanAnswer:
+        """Answer one problem. Draws are kept in memory only, and nothing limits the spending but the plan itself.
+
+        Args:
+            problem: A problem, or its fields.
+            clients: Connections (a `Clients`) to use and leave open; `None`: own ones for this call. Hand in one where
+                many problems are answered.
+            sampler: Where draws come from; `None`: straight from the models.
+
+        Raises:
+            ProviderError: A model gave no answer.
+            PlanError: The plan does not fit the problem.
+            InputError: `problem` is not a mapping of fields.
+        """
+        from agenttts.budgets.cost_model import CostModel
+        from agenttts.models.clients import Clients
+        from agenttts.pipeline.pipeline import StageFailedError
+
+        given = self._problem(problem)
+        own = Clients(self.task.cards)  # opens nothing before its first use
+        used: Requests = own if clients is None else clients
+        try:
+            outputs = await self._pipeline.outputs(
+                given, self.allocation, clients=used, sampler=sampler or self._sampler(used)
+            )
+        except StageFailedError as error:
+            if isinstance(error.__cause__, AgentTTSError):
+                raise error.__cause__ from error
+            raise PlanError(str(error)) from error
+        finally:
+            await own.aclose()
+        return self._answer(outputs, CostModel(self.task.cards))
+
+    def answer(self, problem: Problem | Mapping[str, Any]) -> PlanAnswer:
+        """Answer one problem from code that is not async; see `aanswer`.
+
+        Raises:
+            InputError: As `aanswer`; also inside a running event loop, where `await plan.aanswer(...)` is needed.
+        """
+        from agenttts.pipeline.together import run_now
+
+        return run_now(self.aanswer(problem), instead="await plan.aanswer(...)")
+
+    def _problem(self, given: Problem | Mapping[str, Any]) -> Problem:
+        if isinstance(given, Problem):
+            return given
+        if isinstance(given, Mapping):
+            return Problem("problem", dict(given))
+        from agenttts.task.templates import problem_fields
+
+        fields = ", ".join(f'"{name}": ...' for name in problem_fields(self.task.file)) or '"field": ...'
+        raise InputError(
+            f"problem: expected a mapping of fields such as {{{fields}}}, got {type(given).__name__}"
+        )
+
+    @cached_property
+    def _pipeline(self) -> Pipeline:
+        from agenttts.pipeline.pipeline import Pipeline
+
+        return Pipeline.build(self.task)
+
+    def _sampler(self, clients: Any) -> Sampler:
+        from agenttts.budgets.cost_model import CostModel
+        from agenttts.budgets.ledger import SpendingLedger
+        from agenttts.models.sampler import StoredSampler
+        from agenttts.store.sql import open_store
+
+        ledger = SpendingLedger(CostModel(self.task.cards), None, [])
+        return StoredSampler(clients, open_store("memory:"), ledger, "plan")
+
+    def _answer(self, outputs: Mapping[str, StageOutput], cost_model: Any) -> PlanAnswer:
+        from agenttts.budgets.cost_model import stage_costs
+
+        usage = tuple(charge for output in outputs.values() for charge in output.charges)
+        costs = stage_costs(cost_model, {name: output.charges for name, output in outputs.items()})
+        final = outputs[self.task.scored_stage]
+        return PlanAnswer(final.answer, final.text, outputs, total(costs.values()), usage)
+
+    # --- what the figures are worth
+
+    @property
+    def figures_from(self) -> str:
+        """Whose answers the score is of, for people: tiny models, recordings, simulations or live models."""
+        return figures_from(self.task, [choice.model for choice in self.allocation.choices])
+
+    # --- files
+
+    def to_yaml(self) -> str:
+        """Return the plan as YAML text, ASCII only."""
+        import yaml
+
+        import agenttts
+
+        measured = None
+        if self.measured is not None:
+            notes = count_notes(self.measured.counted_by)
+            measured = {**asdict(self.measured), "token_counts": notes, "figures_from": self.figures_from}
+        data: dict[str, Any] = {
+            "format": FORMAT,
+            "agenttts": self.agenttts_version or agenttts.__version__,
+            "allocation": self.allocation.to_json(),
+            "budget": None
+            if self.budget is None
+            else {"amount": self.budget.amount, "unit": self.budget.unit.value},
+            "measured": measured,
+            "cost_per_problem": None if self.cost_per_problem is None else asdict(self.cost_per_problem),
+            "search": asdict(self.provenance),
+            "task": self.task.to_json(),
+        }
+        head = f"# Plan of agenttts for the task {self.task.file.name}: {self.allocation}\n"
+        return head.encode("ascii", "replace").decode() + str(
+            yaml.dump(_plain(data), Dumper=_dumper(), sort_keys=False, allow_unicode=False, width=100)
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write the plan to a file; whoever reads it meanwhile sees the old one or the new one, never a part."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        draft.write_text(self.to_yaml(), encoding="ascii")
+        draft.replace(target)
+        return target
+
+    @classmethod
+    def load(cls, path: str | Path, *, trust: bool = False) -> Plan:
+        """Read a plan.
+
+        Args:
+            path: The plan.yaml.
+            trust: Whether Python functions that its task names may run.
+
+        Raises:
+            PlanError: No such file, no plan, or one of a newer agenttts.
+            TaskFileError: Its task cannot be used.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise PlanError(f"{path}: the plan cannot be read: {error}") from error
+        return cls.from_yaml(text, trust=trust, name=str(path), beside=Path(path).parent)
+
+    @classmethod
+    def from_yaml(
+        cls, text: str, *, trust: bool = False, name: str = "plan", beside: Path | None = None
+    ) -> Plan:
+        """Read a plan from YAML text; see `load`."""
+        data = _checked(text, name)
+        from agenttts.task.task import Task
+
+        task = Task.from_json(data["task"], trust=trust, beside=beside)
+        try:
+            plan = cls(
+                task=task,
+                allocation=Allocation.from_json(data["allocation"]),
+                budget=_read_budget(data.get("budget")),
+                measured=_read_measured(data.get("measured")),
+                cost_per_problem=_read(Cost, data.get("cost_per_problem")),
+                provenance=_read_provenance(data.get("search")),
+                agenttts_version=str(data.get("agenttts", "")),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise PlanError(f"{name}: not a complete plan: {type(error).__name__}: {error}") from error
+        plan._check_fit(name)
+        return plan
+
+    def _check_fit(self, name: str) -> None:
+        stages = self.task.file.stages
+        wanted = [stage for stage, block in stages.items() if block.function is None]
+        chosen = [choice.stage for choice in self.allocation.choices]
+        if sorted(wanted) != sorted(chosen):
+            raise PlanError(
+                f"{name}: the allocation is for the stages {_names(chosen)}, the task has {_names(wanted)}"
+            )
+        for choice in self.allocation.choices:
+            labels = {"first", *(select.name for select in stages[choice.stage].select)}
+            if choice.select not in labels or type(choice.n_samples) is not int or choice.n_samples < 1:
+                raise PlanError(
+                    f"{name}: {choice}: expected at least 1 sample and one of {_names(sorted(labels))}"
+                )
+            if choice.model not in self.task.cards:
+                raise PlanError(f"{name}: {choice}: the plan holds no card of {choice.model}")
+
+
+def figures_from(task: Task, models: Sequence[str]) -> str:
+    """Return, in words, whose answers figures of these models are figures of."""
+    kinds = {"tiny": "tiny models shipped with agenttts", "recorded": "recorded draws"}
+    found = []
+    for model in models:
+        # By name first: the tiny family stays what it is when it is served over HTTP.
+        family = model.partition("/")[0]
+        named = {"simulated": "simulated models", "tiny": kinds["tiny"]}.get(family)
+        found.append(named or kinds.get(task.cards[model].source, "live models"))
+    return " and ".join(dict.fromkeys(found))
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _checked(text: str, name: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise PlanError(f"{name}: not YAML: {error}") from error
+    if not isinstance(data, dict) or not {"format", "task", "allocation"} <= set(data):
+        raise PlanError(
+            f"{name}: not a plan: expected the keys format, task and allocation; `agenttts optimize` writes one"
+        )
+    version = data["format"]
+    if type(version) is not int or version < 1:
+        raise PlanError(f"{name}: format: expected {FORMAT}, got {version!r}")
+    if version > FORMAT:
+        raise PlanError(
+            f"{name}: written by agenttts {data.get('agenttts', '?')} in format {version}; this version reads up to "
+            f"{FORMAT}. Upgrade with `pip install --upgrade agenttts`."
+        )
+    if unknown := [key for key in data if key not in KEYS]:
+        from agenttts.task.reading import nearest
+
+        told = [f"{name}: {key}: unknown key.\n{nearest(key, KEYS, listed='Known keys')}" for key in unknown]
+        raise PlanError("\n".join(told))
+    return data
+
+
+def _read(kind: type[Any], data: Any) -> Any:
+    if data is None:
+        return None
+    known = {one.name for one in fields(kind)}
+    return kind(**{key: value for key, value in data.items() if key in known})
+
+
+def _read_budget(data: Any) -> Budget | None:
+    return None if data is None else Budget(float(data["amount"]), Unit(data["unit"]))
+
+
+def _read_measured(data: Any) -> Measured | None:
+    read: Measured | None = _read(Measured, data)
+    if read is None:
+        return None
+    return replace(read, counted_by={model: tuple(names) for model, names in read.counted_by.items()})
+
+
+def _read_provenance(data: Any) -> Provenance:
+    if data is None:
+        return Provenance()
+    return Provenance(
+        **{**{key: data[key] for key in data if key != "spent"}, "spent": _read(Cost, data.get("spent"))}
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Return the value as YAML knows it: no tuples, no enumerations, no numbers of other libraries."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, str):
+        return str.__str__(value)
+    return value.item() if hasattr(value, "item") else value
+
+
+def _dumper() -> Any:
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        """Writes texts of several lines (prompts) as they are read."""
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        block = "\n" in value and value.isascii() and " \n" not in value
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if block else None)
+
+    Dumper.add_representer(str, text)
+    return Dumper

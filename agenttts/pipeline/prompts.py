@@ -1,0 +1,130 @@
+"""Prompts: Jinja2 templates rendered in a sandbox, text exactly as written (nothing is escaped for HTML).
+
+Variables: `problem.<field>`; `stages.<needed stage>.answer`, `.text` and `.answers` (of the samples that could be
+parsed); in fusion prompts also `candidates` (texts of the samples), `answers` and `prompt` (what the samples answer).
+An answer that could not be parsed renders as the empty text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from agenttts.models.base import Message
+from agenttts.pipeline.base import Problem, StageOutput
+from agenttts.task.schema import PromptBlock
+
+__all__ = ["BUILT_IN_FUSION", "Prompt", "PromptRenderError", "variables"]
+
+BUILT_IN_FUSION = PromptBlock(
+    user="""\
+{{ prompt }}
+
+{{ candidates | length }} replies to the task above were written independently of one another. Any of them may be wrong.
+{% for candidate in candidates %}
+--- Reply {{ loop.index }}
+{{ candidate }}
+{% endfor %}
+--- End of the replies
+
+Compare the replies, keep what is right in them, mend what is wrong, and write one final reply to the task, in the
+form that the task asks for. Do not speak of the replies."""
+)
+"""Used by `fusion` where the task gives no prompt of its own. The stage's system part stays in front of it."""
+
+
+class PromptRenderError(Exception):
+    """A template cannot be rendered for one problem; becomes the failure of that problem."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        """Class name of the template engine's error, e.g. `UndefinedError`."""
+
+
+class _Missing(StrictUndefined):
+    """Names the variables that there are."""
+
+    @property
+    def _undefined_message(self) -> str:
+        if isinstance(self._undefined_obj, Mapping):
+            known = ", ".join(map(str, self._undefined_obj)) or "none"
+            return f"there is no {self._undefined_name!r}; there are: {known}"
+        return super()._undefined_message
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Let fields come before methods, so that `problem.items` is the field of that name."""
+        if isinstance(obj, Mapping) and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> _Environment:
+    # No autoescape: these are prompts, not pages.
+    return _Environment(undefined=_Missing, autoescape=False, keep_trailing_newline=True)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The compiled templates of one prompt."""
+
+    system: Template | None
+    user: Template
+
+    @classmethod
+    def compile(cls, block: PromptBlock, system: str | None = None) -> Prompt:
+        """Compile a block whose files are already inlined.
+
+        Args:
+            block: The templates.
+            system: System part used where the block has none.
+
+        Raises:
+            jinja2.TemplateSyntaxError: Not a template.
+        """
+        environment = _environment()
+        source = block.system if block.system is not None else system
+        return cls(
+            None if source is None else environment.from_string(source),
+            environment.from_string(block.user or ""),
+        )
+
+    def render(self, values: Mapping[str, Any]) -> tuple[Message, ...]:
+        """Return the messages for one problem.
+
+        Raises:
+            PromptRenderError: A variable is missing or the template does what the sandbox forbids.
+        """
+        user = Message("user", _rendered(self.user, values))
+        return (user,) if self.system is None else (Message("system", _rendered(self.system, values)), user)
+
+
+def _rendered(template: Template, values: Mapping[str, Any]) -> str:
+    try:
+        return template.render(values)
+    except TemplateError as error:
+        raise PromptRenderError(str(error), type(error).__name__) from error
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
+        # Expressions of the template met a value that they were not made for.
+        raise PromptRenderError(f"{type(error).__name__}: {error}", type(error).__name__) from error
+
+
+def variables(problem: Problem, outputs: Mapping[str, StageOutput]) -> dict[str, Any]:
+    """Return the variables of a stage's templates; `outputs` are those of the stages it needs."""
+    return {"problem": problem.fields, "stages": {name: _view(output) for name, output in outputs.items()}}
+
+
+def _view(output: StageOutput) -> dict[str, Any]:
+    return {
+        "answer": "" if output.answer is None else output.answer,
+        "text": output.text,
+        "answers": [answer for answer in output.answers if answer is not None],
+    }

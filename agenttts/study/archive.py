@@ -1,0 +1,262 @@
+"""What a study has learnt: trials, and the archive of them that allocators read.
+
+Values only: how a trial is made lives in `evaluate`, how it is kept in `events`. The archive is the only state that an
+allocator sees; it is the same whatever the order in which results came in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from agenttts.budgets.cost import Cost
+from agenttts.pipeline.base import Allocation, Failure
+
+__all__ = ["Archive", "Histogram", "ProblemFailure", "StageLengths", "Trial", "TrialStatus", "Unparsed"]
+
+TrialStatus = Literal["ok", "invalid", "over_budget"]
+"""`ok`; `invalid`: too many problems failed, so neither good nor bad; `over_budget`: its measured cost passes the
+budget, so it teaches but cannot win. A trial that was cut off is no trial: it is never scored and never enters."""
+
+Histogram = Mapping[int, int]
+"""Number of tokens -> how often."""
+MOST_INVALID_TRIES = 2
+"""An allocation whose trial was invalid may be tried once more: the outage may be over."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemFailure:
+    """A problem without a score."""
+
+    problem_id: str
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class StageLengths:
+    """Lengths seen at one stage: the prompts, and the completions drawn."""
+
+    model: str
+    prefill: Histogram
+    """One entry per prompt."""
+    decode: Histogram
+    """One entry per sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unparsed:
+    """How many samples of one stage its parse rule found no answer in."""
+
+    model: str
+    n: int
+    n_samples: int
+    example: str = ""
+    """Beginning of such a reply, as the model wrote it; empty where none was selected."""
+
+    @property
+    def share(self) -> float:
+        """Share of the samples."""
+        return self.n / self.n_samples
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One evaluated allocation."""
+
+    number: int
+    """Counted from 0, in the order of proposing."""
+    allocation: Allocation
+    status: TrialStatus
+    scores: Mapping[str, float]
+    """Final score in [0, 1] by problem id, for the problems that have one."""
+    charged: float
+    """Mean charged cost of a scored problem, in the unit of the budget."""
+    costs: Mapping[str, Cost] = field(default_factory=dict)
+    """Mean charged cost of a scored problem by stage."""
+    stage_scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Stage -> problem id -> score of the selected answer, for stages with gold."""
+    sample_scores: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
+    """Stage -> problem id -> score of each sample, for stages with gold."""
+    failures: tuple[ProblemFailure, ...] = ()
+    origin: str = ""
+    """Name of the allocator that proposed it."""
+    reason: str = ""
+    repaired: str = ""
+    lengths: Mapping[str, StageLengths] = field(default_factory=dict)
+    n_paid: int = 0
+    """Draws paid for by this trial (in a batch: by whichever trial asked first)."""
+    n_reused: int = 0
+    """Draws that were held already."""
+    unparsed: Mapping[str, Unparsed] = field(default_factory=dict)
+    """By stage."""
+    counted_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Model -> what counted its tokens, where that was not the endpoint itself (`CallUsage.counted_by`)."""
+
+    @cached_property
+    def score(self) -> float:
+        """Mean score over the scored problems.
+
+        Raises:
+            ValueError: No problem was scored.
+        """
+        if not self.scores:
+            raise ValueError(f"trial {self.number} has no scored problem")
+        # Summed in the order of ids, so that the same scores give the same mean to the last bit.
+        return sum(self.scores[name] for name in sorted(self.scores)) / len(self.scores)
+
+    @property
+    def n_failed(self) -> int:
+        """Problems without a score."""
+        return len(self.failures)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data; `from_json` reads it back."""
+        return {
+            "number": self.number,
+            "allocation": self.allocation.to_json(),
+            "status": self.status,
+            "scores": dict(self.scores),
+            "charged": self.charged,
+            "costs": {stage: cost_to_json(cost) for stage, cost in self.costs.items()},
+            "stage_scores": {stage: dict(scores) for stage, scores in self.stage_scores.items()},
+            "sample_scores": {
+                stage: {name: pack_scores(scores) for name, scores in by_problem.items()}
+                for stage, by_problem in self.sample_scores.items()
+            },
+            "failures": [failure_to_json(entry) for entry in self.failures],
+            "origin": self.origin,
+            "reason": self.reason,
+            "repaired": self.repaired,
+            "lengths": {stage: lengths_to_json(lengths) for stage, lengths in self.lengths.items()},
+            "n_paid": self.n_paid,
+            "n_reused": self.n_reused,
+            "unparsed": {stage: asdict(entry) for stage, entry in self.unparsed.items()},
+            "counted_by": {model: list(names) for model, names in self.counted_by.items()},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Trial:
+        """Read what `to_json` wrote."""
+        return cls(
+            **{
+                **data,
+                "allocation": Allocation.from_json(data["allocation"]),
+                "costs": {stage: Cost(**cost) for stage, cost in data["costs"].items()},
+                "sample_scores": {
+                    stage: {name: unpack_scores(scores) for name, scores in by_problem.items()}
+                    for stage, by_problem in data["sample_scores"].items()
+                },
+                "failures": tuple(failure_from_json(entry) for entry in data["failures"]),
+                "lengths": {stage: lengths_from_json(lengths) for stage, lengths in data["lengths"].items()},
+                # Older logs lack these.
+                "unparsed": {stage: Unparsed(**entry) for stage, entry in data.get("unparsed", {}).items()},
+                "counted_by": {model: tuple(names) for model, names in data.get("counted_by", {}).items()},
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Trials in the order of their numbers."""
+
+    trials: tuple[Trial, ...] = ()
+
+    @classmethod
+    def of(cls, trials: Iterable[Trial]) -> Archive:
+        """Return the archive of trials that may come in any order."""
+        return cls(tuple(sorted(trials, key=lambda trial: trial.number)))
+
+    @cached_property
+    def valid(self) -> tuple[Trial, ...]:
+        """Trials with a score that means something: `ok` and `over_budget`."""
+        return tuple(trial for trial in self.trials if trial.status != "invalid" and trial.scores)
+
+    @cached_property
+    def ranked(self) -> tuple[Trial, ...]:
+        """Trials that may win, best first: higher mean score, then cheaper, then earlier."""
+        ok = (trial for trial in self.trials if trial.status == "ok" and trial.scores)
+        return tuple(sorted(ok, key=lambda trial: (-trial.score, trial.charged, trial.number)))
+
+    def best(self) -> Trial | None:
+        """Return the trial with the highest mean score within the budget; ties go to the cheaper, then the earlier."""
+        return self.ranked[0] if self.ranked else None
+
+    def runner_up(self) -> Trial | None:
+        """Return the next best trial of another allocation."""
+        best = self.best()
+        others = (trial for trial in self.ranked if best is not None and trial.allocation != best.allocation)
+        return next(others, None)
+
+    @cached_property
+    def tried(self) -> frozenset[Allocation]:
+        """Allocations that need no further trial: scored, or invalid twice."""
+        failed: dict[Allocation, int] = {}
+        for trial in self.trials:
+            if trial.status == "invalid":
+                failed[trial.allocation] = failed.get(trial.allocation, 0) + 1
+        given_up = {allocation for allocation, n in failed.items() if n >= MOST_INVALID_TRIES}
+        return frozenset({trial.allocation for trial in self.valid} | given_up)
+
+    @cached_property
+    def held(self) -> Mapping[tuple[str, str], int]:
+        """Most samples that a trial has drawn, by (stage, model): what a later trial gets without paying.
+
+        An approximation for stages whose prompts depend on other stages' answers.
+        """
+        held: dict[tuple[str, str], int] = {}
+        for trial in self.trials:
+            for choice in trial.allocation.choices:
+                place = (choice.stage, choice.model)
+                held[place] = max(held.get(place, 0), choice.n_samples)
+        return held
+
+
+def cost_to_json(cost: Cost) -> dict[str, float | None]:
+    """Return plain data; `Cost(**data)` reads it back."""
+    names = ("flops", "linear_flops", "usd", "prefill_tokens", "decode_tokens", "seconds")
+    return {name: getattr(cost, name) for name in names}
+
+
+def failure_to_json(entry: ProblemFailure) -> dict[str, str]:
+    """Return plain data."""
+    failure = entry.failure
+    return {
+        "problem_id": entry.problem_id,
+        "stage": failure.stage,
+        "cause": failure.cause,
+        "message": failure.message,
+    }
+
+
+def failure_from_json(data: Mapping[str, str]) -> ProblemFailure:
+    """Read what `failure_to_json` wrote."""
+    return ProblemFailure(data["problem_id"], Failure(data["stage"], data["cause"], data["message"]))
+
+
+def pack_scores(scores: tuple[float, ...]) -> str | list[float]:
+    """Return scores of samples in few characters: `0110` where all are right or wrong, else a list."""
+    if all(score in (0, 1) for score in scores):
+        return "".join("1" if score else "0" for score in scores)
+    return [round(score, 6) for score in scores]
+
+
+def unpack_scores(packed: str | list[float]) -> tuple[float, ...]:
+    """Read what `pack_scores` wrote."""
+    return tuple(float(score) for score in packed)
+
+
+def lengths_to_json(lengths: StageLengths) -> dict[str, Any]:
+    """Return plain data; keys of JSON objects are text, so histograms become sorted pairs."""
+    return {
+        "model": lengths.model,
+        "prefill": sorted(lengths.prefill.items()),
+        "decode": sorted(lengths.decode.items()),
+    }
+
+
+def lengths_from_json(data: Mapping[str, Any]) -> StageLengths:
+    """Read what `lengths_to_json` wrote."""
+    prefill, decode = ({int(n): int(count) for n, count in data[key]} for key in ("prefill", "decode"))
+    return StageLengths(data["model"], prefill, decode)

@@ -1,0 +1,131 @@
+"""The end of a study: winner and runner-up on problems that took no part in the choice, and the verdict.
+
+Choosing the best of many trials by the same problems flatters it; the test split is read here for the first time and
+nothing flows back into the search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agenttts.budgets.cost import Budget, Cost, amount, total
+from agenttts.study.archive import Archive, Trial, failure_from_json, failure_to_json
+from agenttts.study.evaluate import Evaluation
+from agenttts.study.result import MOST_CONFIRMED, Alternative, Confirmation, StudyOptions
+from agenttts.study.statistics import Interval, PairedDifference, mean_interval, paired_difference
+
+__all__ = ["alternative", "confirmation", "evaluation_to_json", "held_back", "n_affordable", "verdict"]
+
+HELD_BACK_SHARE = 0.25
+FEWEST_CONFIRMED = 20
+"""With fewer problems than this the intervals say next to nothing."""
+SAFETY = 1.3
+"""Expected cost times this is kept free, for lengths vary."""
+
+
+def evaluation_to_json(evaluation: Evaluation, budget: Budget) -> dict[str, Any]:
+    """Return what the confirmation keeps of an evaluation, as plain data."""
+    return {
+        "allocation": evaluation.allocation.to_json(),
+        "scores": dict(evaluation.scores),
+        "failures": [failure_to_json(entry) for entry in evaluation.failures],
+        "invalid": evaluation.invalid,
+        "charged": evaluation.charged(budget),
+        "n_paid": evaluation.n_paid,
+        "n_reused": evaluation.n_reused,
+    }
+
+
+def confirmation(event: Mapping[str, Any], options: StudyOptions) -> Confirmation:
+    """Return the confirmation that an event `confirmed` describes."""
+    winner, runner_up = event["winner"], event["runner_up"]
+    both = [winner] if runner_up is None else [winner, runner_up]
+    intervals = [_interval(entry, options) for entry in both]
+    difference = None
+    if (
+        None not in intervals
+        and runner_up is not None
+        and winner["scores"].keys() & runner_up["scores"].keys()
+    ):
+        difference = paired_difference(
+            winner["scores"], runner_up["scores"], confidence=options.confidence, seed=options.seed
+        )
+    return Confirmation(
+        n=event["n"],
+        n_wanted=event.get("n_wanted", event["n"]),  # older logs lack it
+        winner=intervals[0],
+        runner_up=intervals[1] if len(intervals) > 1 else None,
+        difference=difference,
+        verdict=verdict(difference, has_runner_up=runner_up is not None),
+        winner_failures=tuple(map(failure_from_json, winner["failures"])),
+        runner_up_failures=() if runner_up is None else tuple(map(failure_from_json, runner_up["failures"])),
+        winner_charged=winner["charged"] if winner["scores"] else None,
+    )
+
+
+def _interval(entry: Mapping[str, Any], options: StudyOptions) -> Interval | None:
+    if entry["invalid"]:
+        return None
+    return mean_interval(list(entry["scores"].values()), confidence=options.confidence, seed=options.seed)
+
+
+def verdict(difference: PairedDifference | None, *, has_runner_up: bool = True) -> str:
+    """Return in words what a paired comparison of winner and runner-up says."""
+    if not has_runner_up:
+        return "there is no runner-up to compare with"
+    if difference is None:
+        return "not comparable: too many problems failed"
+    if difference.verdict == "better":
+        return "the winner is better on unseen problems"
+    if difference.verdict == "worse":
+        return "the runner-up did better on unseen problems: the search problems misled"
+    return "winner and runner-up are not distinguishable on unseen problems"
+
+
+def alternative(archive: Archive, options: StudyOptions) -> Alternative | None:
+    """Return the cheapest trial that costs at least a tenth less and is not distinguishable from the winner."""
+    best = archive.best()
+    if best is None:
+        return None
+    cheaper = [trial for trial in archive.ranked if trial.charged < 0.9 * best.charged]
+    for trial in sorted(cheaper, key=lambda trial: (trial.charged, -trial.score, trial.number)):
+        if not trial.scores.keys() & best.scores.keys():
+            continue
+        difference = paired_difference(
+            best.scores, trial.scores, confidence=options.confidence, seed=options.seed
+        )
+        if difference.verdict == "not distinguishable":
+            return Alternative(trial, difference)
+    return None
+
+
+def n_wanted(options: StudyOptions) -> int:
+    """Return the most test problems that the confirmation asks for."""
+    return options.n_confirm if options.n_confirm is not None else MOST_CONFIRMED
+
+
+def held_back(options: StudyOptions) -> float:
+    """Return what of the search budget is kept for the confirmation, in its unit.
+
+    A quarter at most; less where two allocations that use up the whole budget per problem need less. It depends on
+    the options alone, so that a resumed search stops where an uninterrupted one does.
+    """
+    if options.search_budget is None or not options.confirm:
+        return 0.0
+    quarter = HELD_BACK_SHARE * options.search_budget.amount
+    if options.search_budget.unit is not options.budget.unit:
+        return quarter
+    return min(quarter, 2 * n_wanted(options) * options.budget.amount)
+
+
+def n_affordable(options: StudyOptions, finalists: Sequence[Trial], spent: Cost) -> int:
+    """Return for how many test problems the rest of the search budget is expected to pay."""
+    cap = options.search_budget
+    if cap is None:
+        return n_wanted(options)
+    left = cap.amount - amount(spent, cap.unit)
+    per_problem = sum(amount(total(trial.costs.values()), cap.unit) for trial in finalists)
+    n = n_wanted(options) if per_problem <= 0 else int(left / (SAFETY * per_problem))
+    n = min(n, n_wanted(options))
+    return n if n >= min(FEWEST_CONFIRMED, n_wanted(options)) else 0

@@ -1,0 +1,256 @@
+"""Run one allocation on many problems and say what came of it.
+
+Used by trials, by the confirmation and by `agenttts evaluate`. A problem that failed is data; nothing is dropped from
+a denominator in silence and nothing is scored 0 for being unreachable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from agenttts.budgets.cost import Budget, Cost, total, total_amount
+from agenttts.models.tokens import EXACT
+from agenttts.pipeline.base import Allocation, Problem, Rollout
+from agenttts.study.archive import ProblemFailure, StageLengths, Trial, TrialStatus, Unparsed
+
+if TYPE_CHECKING:
+    from agenttts.allocators.base import Proposal
+    from agenttts.budgets.cost_model import CostModel
+    from agenttts.models.clients import Clients
+    from agenttts.models.sampler import Sampler
+    from agenttts.pipeline.pipeline import Pipeline
+    from agenttts.task.task import Task
+
+__all__ = ["Evaluation", "Runner", "evaluate", "pipeline_runner", "run_all", "run_problems"]
+
+T = TypeVar("T")
+LONGEST_EXAMPLE = 200
+"""Characters kept of a reply that could not be parsed."""
+OVER_BUDGET_SLACK = 1e-9
+"""Relative; for the rounding of sums."""
+
+
+class Runner(Protocol):
+    """Takes one problem through the pipeline; a seam for simulated pipelines."""
+
+    async def __call__(self, problem: Problem, allocation: Allocation) -> Rollout:
+        """Return the scored rollout; raise only what must stop the run."""
+        ...
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an allocation scored on a list of problems."""
+
+    allocation: Allocation
+    scores: Mapping[str, float]
+    """Final score by problem id, for the problems that have one, in the order of the problems."""
+    failures: tuple[ProblemFailure, ...] = ()
+    costs: Mapping[str, Cost] = field(default_factory=dict)
+    """Mean charged cost of a scored problem by stage."""
+    stage_scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    sample_scores: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
+    lengths: Mapping[str, StageLengths] = field(default_factory=dict)
+    unparsed: Mapping[str, Unparsed] = field(default_factory=dict)
+    """By stage, over all samples drawn, also those of failed problems."""
+    counted_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Model -> what counted its tokens, where that was not the endpoint itself."""
+    n_paid: int = 0
+    n_reused: int = 0
+    max_failed: float = 0.02
+    """Largest share of failed problems at which the scores still mean something."""
+
+    @property
+    def n_problems(self) -> int:
+        """Problems that were run, scored or failed."""
+        return len(self.scores) + len(self.failures)
+
+    @property
+    def invalid(self) -> bool:
+        """Whether too many problems failed, or all of them."""
+        return not self.scores or len(self.failures) > self.max_failed * self.n_problems
+
+    def charged(self, budget: Budget) -> float:
+        """Return the mean charged cost of a scored problem in the unit of the budget; 0 where none was scored."""
+        return total_amount(self.costs, budget.unit) if self.scores else 0.0
+
+    def status(self, budget: Budget) -> TrialStatus:
+        """Return how the allocation counts as a trial."""
+        if self.invalid:
+            return "invalid"
+        within = self.charged(budget) <= budget.amount * (1 + OVER_BUDGET_SLACK)
+        return "ok" if within else "over_budget"
+
+    def as_trial(self, number: int, proposal: Proposal, budget: Budget) -> Trial:
+        """Return this evaluation as the trial of a proposal."""
+        return Trial(
+            number=number,
+            allocation=self.allocation,
+            status=self.status(budget),
+            scores=self.scores,
+            charged=self.charged(budget),
+            costs=self.costs,
+            stage_scores=self.stage_scores,
+            sample_scores=self.sample_scores,
+            failures=self.failures,
+            origin=proposal.origin,
+            reason=proposal.reason,
+            repaired=proposal.repaired,
+            lengths=self.lengths,
+            n_paid=self.n_paid,
+            n_reused=self.n_reused,
+            unparsed=self.unparsed,
+            counted_by=self.counted_by,
+        )
+
+    @classmethod
+    def of(cls, allocation: Allocation, rollouts: Sequence[Rollout], max_failed: float = 0.02) -> Evaluation:
+        """Add up rollouts, given in the order of the problems."""
+        scored = [rollout for rollout in rollouts if rollout.failure is None]
+        return cls(
+            allocation=allocation,
+            scores={r.problem_id: float(r.score) for r in scored if r.score is not None},
+            failures=tuple(
+                ProblemFailure(r.problem_id, r.failure) for r in rollouts if r.failure is not None
+            ),
+            costs=_mean_costs(scored),
+            stage_scores=_by_stage((r.problem_id, r.stage_scores) for r in scored),
+            sample_scores=_by_stage((r.problem_id, r.sample_scores) for r in scored),
+            lengths=_lengths(allocation, rollouts),
+            unparsed=_unparsed(allocation, rollouts),
+            counted_by=_counted_by(rollouts),
+            n_paid=sum(r.n_paid for r in rollouts),
+            n_reused=sum(r.n_reused for r in rollouts),
+            max_failed=max_failed,
+        )
+
+
+def _mean_costs(rollouts: Sequence[Rollout]) -> dict[str, Cost]:
+    stages = dict.fromkeys(stage for rollout in rollouts for stage in rollout.costs)
+    share = 1 / max(1, len(rollouts))
+    return {stage: total(r.costs.get(stage, Cost()) for r in rollouts).scaled(share) for stage in stages}
+
+
+def _by_stage(rows: Iterable[tuple[str, Mapping[str, T]]]) -> dict[str, dict[str, T]]:
+    result: dict[str, dict[str, T]] = {}
+    for problem_id, values in rows:
+        for stage, value in values.items():
+            result.setdefault(stage, {})[problem_id] = value
+    return result
+
+
+def _lengths(allocation: Allocation, rollouts: Sequence[Rollout]) -> dict[str, StageLengths]:
+    result = {}
+    for choice in allocation.choices:
+        prefill: Counter[int] = Counter()
+        decode: Counter[int] = Counter()
+        for rollout in rollouts:
+            output = rollout.outputs.get(choice.stage)
+            for charge in output.charges if output is not None else ():
+                if charge.purpose == "draw":
+                    prefill[charge.usage.prefill_tokens] += 1
+                    decode.update(charge.usage.decode_tokens)
+        if decode:
+            result[choice.stage] = StageLengths(choice.model, dict(prefill), dict(decode))
+    return result
+
+
+def _unparsed(allocation: Allocation, rollouts: Sequence[Rollout]) -> dict[str, Unparsed]:
+    result = {}
+    for choice in allocation.choices:
+        outputs = [rollout.outputs[choice.stage] for rollout in rollouts if choice.stage in rollout.outputs]
+        n_samples = sum(len(output.answers) for output in outputs)
+        if n_samples:
+            n = sum(answer is None for output in outputs for answer in output.answers)
+            example = next((output.text for output in outputs if output.answer is None), "")
+            result[choice.stage] = Unparsed(choice.model, n, n_samples, example[:LONGEST_EXAMPLE])
+    return result
+
+
+def _counted_by(rollouts: Sequence[Rollout]) -> dict[str, tuple[str, ...]]:
+    charges = (c for rollout in rollouts for output in rollout.outputs.values() for c in output.charges)
+    pairs = {(charge.model, charge.usage.counted_by) for charge in charges}
+    result: dict[str, tuple[str, ...]] = {}
+    for model, name in sorted(pair for pair in pairs if pair[1] not in EXACT):
+        result[model] = (*result.get(model, ()), name)
+    return result
+
+
+def pipeline_runner(pipeline: Pipeline, clients: Clients, sampler: Sampler, cost_model: CostModel) -> Runner:
+    """Return the runner that takes problems through a real pipeline."""
+
+    async def run(problem: Problem, allocation: Allocation) -> Rollout:
+        return await pipeline.run(
+            problem, allocation, clients=clients, sampler=sampler, cost_model=cost_model, score=True
+        )
+
+    return run
+
+
+async def evaluate(
+    task: Task,
+    allocation: Allocation,
+    problems: Sequence[Problem],
+    *,
+    clients: Clients,
+    sampler: Sampler,
+    cost_model: CostModel,
+    concurrency: int = 32,
+    max_failed: float = 0.02,
+    on_rollout: Callable[[Rollout], None] | None = None,
+) -> Evaluation:
+    """Evaluate an allocation of a task on problems, at most `concurrency` of them at a time.
+
+    Raises:
+        ProviderError: One that stops the run: wrong key, endpoint down.
+        SearchBudgetExhausted: The ledger behind the sampler allows no more.
+        RecordedMissError: A draw that was not recorded is needed.
+    """
+    from agenttts.pipeline.pipeline import Pipeline
+
+    runner = pipeline_runner(Pipeline.build(task), clients, sampler, cost_model)
+    gate = asyncio.Semaphore(concurrency)
+    return await run_problems(
+        runner, allocation, problems, gate=gate, max_failed=max_failed, on_rollout=on_rollout
+    )
+
+
+async def run_problems(
+    runner: Runner,
+    allocation: Allocation,
+    problems: Sequence[Problem],
+    *,
+    gate: asyncio.Semaphore,
+    max_failed: float = 0.02,
+    on_rollout: Callable[[Rollout], None] | None = None,
+) -> Evaluation:
+    """Run problems through a gate that other evaluations may share."""
+
+    async def one(problem: Problem) -> Rollout:
+        async with gate:
+            rollout = await runner(problem, allocation)
+        if on_rollout is not None:
+            on_rollout(rollout)
+        return rollout
+
+    rollouts = await run_all([one(problem) for problem in problems])
+    return Evaluation.of(allocation, rollouts, max_failed)
+
+
+async def run_all(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Await all; when one fails or the caller is cancelled, cancel and await the rest, then raise.
+
+    Unlike `asyncio.TaskGroup` it raises the first error itself, and unlike `asyncio.gather` it leaves nothing running.
+    """
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

@@ -1,0 +1,219 @@
+"""From what a user asks to a study: its task and options, its name and folder, begun anew or gone on with.
+
+What a study does once it is open lives in `agenttts.study.study`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from agenttts.budgets.cost import Budget, Unit
+from agenttts.errors import InputError, RunError
+from agenttts.study.result import StudyOptions
+from agenttts.study.study import RUNS, Study
+from agenttts.task.task import Task
+
+__all__ = [
+    "OpenedStudy",
+    "as_budget",
+    "load_task",
+    "open_study",
+    "resolve_budget",
+    "resume_study",
+    "run_folder",
+    "run_name",
+    "store_url",
+    "study_options",
+    "unit_of",
+]
+
+
+@dataclass(frozen=True)
+class OpenedStudy:
+    """A study and how it came about."""
+
+    study: Study
+    folder: Path
+    resumed: bool
+    """The run was there already: cut off, or finished."""
+
+
+def open_study(
+    task: Task, options: StudyOptions, *, run: str | Path | None = None, store: str | None = None
+) -> OpenedStudy:
+    """Create a run, or open it where it is there already and was asked the same.
+
+    A run that is there may get more trials, another search budget or another concurrency; the rest is its identity.
+
+    Raises:
+        RunError: The folder holds a run of another task, or one that was asked something else.
+    """
+    folder = run_folder(run if run is not None else run_name(task, options))
+    if not Study.exists(folder):
+        return OpenedStudy(Study.create(folder, task, options, store_url(store)), folder, resumed=False)
+    study = Study.open(folder, trust=task.trusted)
+    _check_same(study, task, options, folder)
+    study.amend(
+        n_trials=options.n_trials, search_budget=options.search_budget, concurrency=options.concurrency
+    )
+    return OpenedStudy(study, folder, resumed=True)
+
+
+def resume_study(
+    folder: Path,
+    *,
+    n_trials: int | None = None,
+    search_budget: str | None = None,
+    concurrency: int | None = None,
+    trust: bool = False,
+) -> OpenedStudy:
+    """Open a run by its folder alone, to go on with it as it was begun.
+
+    Raises:
+        RunError: The folder holds no run.
+    """
+    study = Study.open(folder, trust=trust)
+    was = study.options
+    if n_trials is not None and n_trials < was.n_trials:
+        raise RunError(f"{folder} was begun with {was.n_trials} trials, more than {n_trials}")
+    cap = None if search_budget is None else as_budget(search_budget, _sum_unit(was.budget.unit))
+    study.amend(n_trials=n_trials, search_budget=cap, concurrency=concurrency)
+    return OpenedStudy(study, folder, resumed=True)
+
+
+def study_options(
+    task: Task,
+    *,
+    budget: Budget | str | float | None = None,
+    allocator: str = "curves",
+    n_trials: int = 40,
+    seed: int = 0,
+    search_budget: Budget | str | float | None = None,
+    concurrency: int = 32,
+    confirm: bool = True,
+) -> StudyOptions:
+    """Return the options of a study, checked.
+
+    Raises:
+        InputError: An option cannot be used.
+    """
+    from agenttts.allocators.base import make_allocator
+
+    make_allocator(allocator)  # an unknown name should not wait for the pilot to be paid
+    for name, value in (("n_trials", n_trials), ("concurrency", concurrency)):
+        if value < 1:
+            raise InputError(f"{name}: expected a whole number of at least 1, got {value}")
+    limit = resolve_budget(task, budget)
+    return StudyOptions(
+        budget=limit,
+        allocator=allocator,
+        n_trials=n_trials,
+        seed=seed,
+        search_budget=None if search_budget is None else as_budget(search_budget, _sum_unit(limit.unit)),
+        concurrency=concurrency,
+        confirm=confirm,
+    )
+
+
+def load_task(
+    task: Task | str | Path,
+    *,
+    trust: bool = False,
+    endpoint: str | None = None,
+    source: str | None = None,
+    n_search: int | None = None,
+    unit: Unit | None = None,
+) -> Task:
+    """Return a loaded task as it is, and load another one.
+
+    Raises:
+        TaskFileError: The task file holds mistakes.
+    """
+    if isinstance(task, Task):
+        return task
+    return Task.load(task, trust=trust, endpoint=endpoint, source=source, n_search=n_search, unit=unit)
+
+
+def as_budget(value: Budget | str | float, unit: Unit) -> Budget:
+    """Return a budget from what a user may give; `unit` where none is said."""
+    return value if isinstance(value, Budget) else Budget.parse(str(value), unit)
+
+
+def unit_of(budget: Budget | str | float | None) -> Unit | None:
+    """Return the unit that a budget names; `None` where it leaves that to the task."""
+    if isinstance(budget, Budget):
+        return budget.unit
+    named = budget is not None and any(sign.isalpha() and sign not in "eE" for sign in str(budget))
+    return as_budget(str(budget), Unit.GFLOPS).unit if named else None
+
+
+def resolve_budget(task: Task, budget: Budget | str | float | None) -> Budget:
+    """Return the budget that was asked for, else the task's default.
+
+    Raises:
+        InputError: There is neither, or it cannot be read.
+    """
+    block = task.file.budget
+    if budget is not None:
+        return as_budget(budget, block.unit)
+    if block.default is None:
+        raise InputError(
+            f"task {task.file.name}: no budget. Give one with --budget (e.g. --budget 1e6{block.unit}), "
+            "or set `budget.default` in the task file"
+        )
+    return Budget(block.default, block.unit)
+
+
+def run_name(task: Task, options: StudyOptions) -> str:
+    """Return the default name of a run: the same question gives the same name, and so the same run."""
+    asked = [
+        task.digest,
+        repr(options.budget.amount),
+        options.budget.unit.value,
+        options.seed,
+        options.allocator,
+        options.n_trials,
+        options.confirm,
+    ]
+    digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+    return f"{task.file.name}-{digest[:8]}"
+
+
+def run_folder(run: str | Path) -> Path:
+    """Return the folder of a run: a bare name lies under `runs/`, anything with a separator is a path."""
+    path = Path(run)
+    bare = isinstance(run, str) and path.name == run and run not in {".", ".."}
+    return RUNS / path if bare else path
+
+
+def store_url(store: str | None) -> str:
+    """Return where draws are kept: what was asked for, else one file for all runs of the working folder."""
+    return store or f"sqlite:///{(RUNS / 'samples.sqlite').absolute()}"
+
+
+def _check_same(study: Study, task: Task, options: StudyOptions, folder: Path) -> None:
+    remedy = f"Choose another --run, or go on with this one: agenttts optimize {folder}"
+    if study.task_digest != task.digest:
+        raise RunError(f"{folder} is a run of another task, or of other models or problems. {remedy}")
+    was = study.options
+    for name, word in (
+        ("budget", "the budget"),
+        ("allocator", "allocator"),
+        ("seed", "seed"),
+        ("confirm", "confirm"),
+    ):
+        there, asked = getattr(was, name), getattr(options, name)
+        if there != asked:
+            raise RunError(f"{folder} was begun with {word} {there}, not {asked}. {remedy}")
+    if options.n_trials < was.n_trials:
+        raise RunError(
+            f"{folder} was begun with {was.n_trials} trials, more than {options.n_trials}. {remedy}"
+        )
+
+
+def _sum_unit(unit: Unit) -> Unit:
+    """Return the unit of a search budget that names none: `paper` counts one problem and cannot add up."""
+    return Unit.GFLOPS if unit is Unit.PAPER else unit

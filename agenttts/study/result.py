@@ -1,0 +1,181 @@
+"""What a study is asked for, tells while it runs, and hands over in the end. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from agenttts.budgets.cost import Budget, Cost, Unit
+from agenttts.study.archive import ProblemFailure, Trial
+from agenttts.study.statistics import Interval, PairedDifference
+
+__all__ = [
+    "Alternative",
+    "Confirmation",
+    "Observer",
+    "ProgressEvent",
+    "StudyOptions",
+    "StudyResult",
+    "StudyStatus",
+]
+
+StudyStatus = Literal["finished", "search_budget_exhausted", "interrupted"]
+MOST_CONFIRMED = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions:
+    """How to search. Everything but `concurrency` has a say in the result."""
+
+    budget: Budget
+    """Per problem, charged."""
+    allocator: str = "curves"
+    n_trials: int = 40
+    batch: int = 4
+    """Trials proposed together, from what is known at that moment."""
+    seed: int = 0
+    search_budget: Budget | None = None
+    """The most that the whole study may spend, confirmation included; `None`: no limit."""
+    concurrency: int = 32
+    """Problems in work at a time."""
+    max_failed: float = 0.02
+    """Share of failed problems above which a trial is invalid."""
+    n_confirm: int | None = None
+    """Test problems of the confirmation; `None`: all, at most 500."""
+    confidence: float = 0.95
+    confirm: bool = True
+    n_pilot: int = 8
+    """Search problems that every model answers once at every stage before the first round, to learn lengths."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data; `from_json` reads it back."""
+        data = {field.name: getattr(self, field.name) for field in fields(self)}
+        return data | {
+            "budget": _budget_to_json(self.budget),
+            "search_budget": _budget_to_json(self.search_budget),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> StudyOptions:
+        """Read what `to_json` wrote."""
+        budget = _budget_from_json(data["budget"])
+        if budget is None:
+            raise ValueError("options without a budget")
+        return cls(**{**data, "budget": budget, "search_budget": _budget_from_json(data["search_budget"])})
+
+
+def _budget_to_json(budget: Budget | None) -> dict[str, Any] | None:
+    return None if budget is None else {"amount": budget.amount, "unit": budget.unit.value}
+
+
+def _budget_from_json(data: Mapping[str, Any] | None) -> Budget | None:
+    return None if data is None else Budget(float(data["amount"]), Unit(data["unit"]))
+
+
+@dataclass(frozen=True)
+class ProgressEvent:
+    """Where a running study stands."""
+
+    kind: Literal["pilot", "round", "rollout", "trial", "confirming", "waiting", "ended"]
+    trials_done: int
+    n_trials: int
+    rollouts_done: int
+    """Problems finished by this run of the study, of the trials in work and those before."""
+    rollouts_total: int
+    """Problems that this run of the study is to finish in all its trials."""
+    spent: Cost
+    n_paid: int
+    """Draws paid for by this run of the study."""
+    n_reused: int
+    best: Trial | None = None
+    best_interval: Interval | None = None
+    trial: Trial | None = None
+    """The trial that has just finished, for `trial`."""
+    eta_s: float | None = None
+    """Time left for the trials, in seconds, at the pace so far."""
+    message: str = ""
+
+
+class Observer(Protocol):
+    """Is told how a study gets on."""
+
+    def on(self, event: ProgressEvent) -> None:
+        """Take note; must return quickly and not raise."""
+        ...
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """Winner and runner-up on problems that took no part in choosing them."""
+
+    n: int
+    """Test problems asked of both."""
+    winner: Interval | None
+    """`None` where too many of its problems failed."""
+    runner_up: Interval | None
+    """`None` where there is no runner-up or too many of its problems failed."""
+    difference: PairedDifference | None
+    """Winner minus runner-up, on the problems that both have a score for."""
+    verdict: str
+    """In words."""
+    winner_failures: tuple[ProblemFailure, ...] = ()
+    runner_up_failures: tuple[ProblemFailure, ...] = ()
+    winner_charged: float | None = None
+    """Mean charged cost of the winner per test problem, in the unit of the budget."""
+    split: str = "test"
+    n_wanted: int = 0
+    """Test problems that would have been asked, had the search budget paid for them."""
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """A cheaper trial that the search problems cannot tell from the winner."""
+
+    trial: Trial
+    difference: PairedDifference
+    """Winner minus the cheaper one, on the search problems."""
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What a study found, and how sure it is."""
+
+    status: StudyStatus
+    budget: Budget
+    best: Trial | None
+    """The trial with the highest mean score within the budget; `None` where there is none."""
+    best_interval: Interval | None
+    """Of `best` on the search problems. The best of many looks better there than it is: see `confirmation`."""
+    runner_up: Trial | None
+    confirmation: Confirmation | None
+    no_confirmation_because: str
+    """Empty where there is one."""
+    alternative: Alternative | None
+    spent: Cost
+    """Everything this study has paid, over all its runs."""
+    n_paid: int
+    """Draws this study has paid for, over all its runs."""
+    n_reused: int
+    """Draws it used without paying for them (again)."""
+    n_paid_now: int
+    """Draws paid for by the last call of `run`; 0 where the study was finished already."""
+    trials: tuple[Trial, ...]
+    failures: tuple[tuple[int, ProblemFailure], ...]
+    """(trial number, failure): every problem of a trial that has no score."""
+    plan_path: Path | None
+    message: str = ""
+    """Why the study ended as it did, and how to go on; for people."""
+    n_feasible: int | None = None
+    """Allocations that fit the budget, by the lengths known in the last round."""
+    n_allocations: int | None = None
+
+    @property
+    def counted_by(self) -> dict[str, tuple[str, ...]]:
+        """Model -> what counted its tokens in some trial, where that was not the endpoint itself."""
+        names: dict[str, set[str]] = {}
+        for trial in self.trials:
+            for model, counters in trial.counted_by.items():
+                names.setdefault(model, set()).update(counters)
+        return {model: tuple(sorted(names[model])) for model in sorted(names)}

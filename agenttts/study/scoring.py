@@ -1,0 +1,164 @@
+"""Score a plan on its task's problems: load it, draw what is not held yet, average.
+
+How one allocation runs on many problems lives in `agenttts.study.evaluate`, which trials use too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from agenttts.budgets.cost import Cost
+from agenttts.errors import PlanError
+from agenttts.study.evaluate import Evaluation, evaluate
+from agenttts.study.events import EVENTS_FILE
+from agenttts.study.statistics import Interval, mean_interval
+from agenttts.study.study import PLAN_FILE, RUNS
+from agenttts.task.reading import nearest
+
+if TYPE_CHECKING:
+    from agenttts.budgets.cost_model import CostModel
+    from agenttts.budgets.ledger import SpendingLedger
+    from agenttts.models.clients import Clients
+    from agenttts.models.sampler import StoredSampler
+    from agenttts.pipeline.base import Rollout
+    from agenttts.pipeline.plan import Plan
+    from agenttts.task.task import Task
+
+__all__ = ["PlanScore", "Split", "load_plan", "score_plan"]
+
+Split = Literal["test", "search"]
+
+
+@dataclass(frozen=True)
+class PlanScore:
+    """What a plan scored on a split."""
+
+    plan: Plan
+    split: Split
+    evaluation: Evaluation
+    score: Interval | None
+    """Mean over the scored problems; `None` where more than 2 % failed, or all."""
+    spent: Cost
+    """What this evaluation really paid; draws that were held cost nothing."""
+
+
+def load_plan(
+    plan: Plan | str | Path,
+    *,
+    trust: bool = False,
+    endpoint: str | None = None,
+    source: str | None = None,
+    data: str | Path | None = None,
+) -> Plan:
+    """Return a plan, its models taken from `endpoint` where one is given.
+
+    Raises:
+        PlanError: There is no such plan, or it cannot be read.
+    """
+    from agenttts.budgets.loading import override_endpoint
+    from agenttts.pipeline.plan import Plan
+
+    if not isinstance(plan, Plan):
+        plan = Plan.load(_plan_file(Path(plan)), trust=trust)
+    if data is not None:
+        plan = replace(plan, task=plan.task.with_data(data))
+    if endpoint is None and source is None:
+        return plan
+    cards = {name: override_endpoint(card, endpoint, source) for name, card in plan.task.cards.items()}
+    return replace(plan, task=replace(plan.task, cards=cards))
+
+
+def _plan_file(path: Path) -> Path:
+    """Return the plan that a path means: the file, or the one in a run's folder."""
+    if path.is_file():
+        return path
+    if (path / PLAN_FILE).is_file():
+        return path / PLAN_FILE
+    if (path / EVENTS_FILE).is_file():
+        raise PlanError(f"{path}: this run has no plan yet; go on with `agenttts optimize {path}`")
+    hint = _nearest_plan(path)
+    raise PlanError(f"{path}: no such plan.\n{hint}" if hint else f"{path}: no such plan.")
+
+
+def _nearest_plan(path: Path) -> str:
+    """Return a hint that names the plan beside `path` or among the runs whose name is most like it."""
+    plans = {file.name: file for file in path.parent.glob("*.y*ml")}
+    for folder in (RUNS, path.parent):
+        plans |= {file.parent.name: file.parent for file in folder.glob(f"*/{PLAN_FILE}")}
+    close = get_close_matches(path.name, plans, n=1)
+    return (
+        f"Did you mean `{plans[close[0]]}`?"
+        if close
+        else nearest("", map(str, plans.values()), listed="Plans")
+    )
+
+
+async def score_plan(
+    plan: Plan,
+    *,
+    split: Split,
+    n: int | None,
+    concurrency: int,
+    store_url: str,
+    on_rollout: Callable[[Rollout], None] | None = None,
+) -> PlanScore:
+    """Score a plan on its task's problems.
+
+    Args:
+        plan: What to score.
+        split: `test` or `search`.
+        n: Only the first n problems; `None`: all.
+        concurrency: Problems worked on at a time.
+        store_url: Where draws are kept, see `agenttts.store.sql.open_store`.
+        on_rollout: Called with every problem's rollout, in the order of finishing.
+
+    Raises:
+        DataError: The problems cannot be read.
+        ProviderError: A model's endpoint is down or refuses the key.
+    """
+    task = plan.task
+    problems = (task.test() if split == "test" else task.search)[:n]
+    async with _drawing(task, store_url) as (clients, sampler, cost_model, ledger):
+        result = await evaluate(
+            task,
+            plan.allocation,
+            problems,
+            clients=clients,
+            sampler=sampler,
+            cost_model=cost_model,
+            concurrency=concurrency,
+            on_rollout=on_rollout,
+        )
+    score = None if result.invalid else mean_interval(list(result.scores.values()))
+    return PlanScore(plan, split, result, score, ledger.spent)
+
+
+@asynccontextmanager
+async def _drawing(
+    task: Task, store_url: str
+) -> AsyncIterator[tuple[Clients, StoredSampler, CostModel, SpendingLedger]]:
+    """Give all that draws samples of a task's models, and let go of it afterwards."""
+    from agenttts.budgets.cost_model import CostModel
+    from agenttts.budgets.ledger import SpendingLedger
+    from agenttts.models.clients import Clients
+    from agenttts.models.sampler import StoredSampler
+    from agenttts.store.sql import open_store
+
+    cost_model = CostModel(task.cards)
+    ledger = SpendingLedger(cost_model, None)
+    async with AsyncExitStack() as stack:
+        store = open_store(store_url)
+        stack.push_async_callback(store.aclose)
+        clients = Clients(task.cards)
+        stack.push_async_callback(clients.aclose)
+        yield (
+            clients,
+            StoredSampler(clients, store, ledger, f"evaluate-{task.digest[:16]}"),
+            cost_model,
+            ledger,
+        )

@@ -1,0 +1,326 @@
+"""A study: a folder with an event log, and the one way to run it, go on with it and read it.
+
+The state is the fold of `events.jsonl`; this module keeps no other. Statistics are computed when a result is asked
+for, from the scores in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agenttts.budgets.cost import Budget, Cost
+from agenttts.budgets.cost_model import CostModel
+from agenttts.errors import ProviderError, RunError, SearchBudgetExhausted
+from agenttts.store.sql import is_memory
+from agenttts.study.archive import Archive, cost_to_json
+from agenttts.study.confirm import alternative, confirmation, held_back
+from agenttts.study.events import EVENTS_FILE, EventLog, StudyState, fold, read_events
+from agenttts.study.loop import Loop, Progress
+from agenttts.study.result import Observer, StudyOptions, StudyResult, StudyStatus
+from agenttts.study.session import Session, SessionFactory, open_session
+from agenttts.study.statistics import mean_interval
+
+if TYPE_CHECKING:
+    from agenttts.task.task import Task
+
+__all__ = ["Study"]
+
+PLAN_FILE = "plan.yaml"
+RUNS = Path("runs")
+"""Folder of the runs, relative to where the user works."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study in one folder. Make it with `create` or `open`."""
+
+    folder: Path
+    task: Task
+    sessions: SessionFactory = open_session
+    """Opens store and clients; a seam for simulated pipelines."""
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path,
+        task: Task,
+        options: StudyOptions,
+        store_url: str,
+        *,
+        sessions: SessionFactory = open_session,
+    ) -> Study:
+        """Begin a study in a folder that holds none.
+
+        Args:
+            folder: Where the log and the plan are written; made if it is missing.
+            task: What to search for; it is kept in the log, so the task file may change afterwards.
+            options: How to search.
+            sessions: A seam for simulated pipelines.
+            store_url: Where draws are kept, see `agenttts.store.sql.open_store`.
+
+        Raises:
+            RunError: The folder holds a study, or is in use.
+            InfeasibleBudgetError: No allocation can fit the budget, whatever its prompts; no folder is made.
+            CardError: A card lacks what the unit of the budget needs.
+        """
+        from agenttts import __version__
+        from agenttts.allocators.space import refuse_hopeless
+        from agenttts.budgets.cost_model import CostModel
+
+        cost_model = CostModel(task.cards, files=task.card_files)
+        cost_model.require(options.budget.unit)
+        refuse_hopeless(task, cost_model, options.budget)
+        log = EventLog(folder)
+        try:
+            if read_events(log.path)[0]:
+                raise RunError(f"{folder} holds a run already. Go on with it, or choose another folder")
+            log.append(
+                "started",
+                study_id=uuid.uuid4().hex,
+                agenttts=__version__,
+                task_digest=task.digest,
+                task=task.to_json(),
+                options=options.to_json(),
+                store=store_url,
+            )
+        finally:
+            log.close()
+        return cls(folder, task, sessions)
+
+    @classmethod
+    def open(cls, folder: Path, *, trust: bool = False, sessions: SessionFactory = open_session) -> Study:
+        """Open the study of a folder, with the task as it was when the study began.
+
+        Raises:
+            RunError: There is none, or it was written by a newer agenttts.
+            TaskFileError, TrustError: See `Task.from_json`.
+        """
+        from agenttts.task.task import Task
+
+        state = fold(read_events(folder / EVENTS_FILE)[0])
+        return cls(folder, Task.from_json(state.started["task"], trust=trust), sessions)
+
+    @staticmethod
+    def exists(folder: Path) -> bool:
+        """Return whether a folder holds a study.
+
+        Raises:
+            RunError: It does, but this agenttts cannot read it.
+        """
+        path = folder / EVENTS_FILE
+        return path.exists() and bool(read_events(path)[0])
+
+    def state(self) -> StudyState:
+        """Read the log.
+
+        Raises:
+            RunError: It cannot be read.
+        """
+        return fold(read_events(self.folder / EVENTS_FILE)[0])
+
+    @property
+    def options(self) -> StudyOptions:
+        """The options, as amended last."""
+        return StudyOptions.from_json(self.state().options)
+
+    @property
+    def task_digest(self) -> str:
+        """Digest of the task that the study was begun for."""
+        return str(self.state().started["task_digest"])
+
+    def amend(
+        self,
+        *,
+        n_trials: int | None = None,
+        search_budget: Budget | None = None,
+        concurrency: int | None = None,
+    ) -> None:
+        """Change what may change between two runs of a study: how long it goes on, and how fast.
+
+        Raises:
+            RunError: The folder is in use.
+        """
+        old = self.options
+        new = replace(
+            old,
+            n_trials=n_trials if n_trials is not None else old.n_trials,
+            search_budget=search_budget if search_budget is not None else old.search_budget,
+            concurrency=concurrency if concurrency is not None else old.concurrency,
+        )
+        if new == old:
+            return
+        log = EventLog(self.folder)
+        try:
+            log.append("options", options=new.to_json())
+        finally:
+            log.close()
+
+    # --- running -----------------------------------------------------------------------------------------------
+
+    async def run(self, observer: Observer | None = None) -> StudyResult:
+        """Run the study to its end, from wherever it stands; a finished one is only read.
+
+        Raises:
+            asyncio.CancelledError: The run was cancelled (Ctrl-C); everything paid for is kept, `result()` tells how
+                far it came, and the next call goes on.
+            ProviderError: One that stops a run: wrong key, endpoint down. The run can be resumed as well.
+            InfeasibleBudgetError: No allocation fits the budget.
+            RunError: Another process works on the folder.
+        """
+        state = self.state()
+        if state.ended is not None and state.ended["status"] == "finished":
+            return self.result()
+        log = EventLog(self.folder)
+        try:
+            # Read again: between the first look and the lock another process may have written.
+            state = self.state()
+            if state.ended is not None:
+                log.append("resumed")
+            progress = Progress(observer, self.options, state.archive, len(self.task.search))
+            await self._run_locked(state, log, progress)
+        finally:
+            log.close()
+        return replace(self.result(), n_paid_now=progress.n_paid)
+
+    async def _run_locked(self, state: StudyState, log: EventLog, progress: Progress) -> None:
+        options = self.options
+        loop = Loop(self.task, options, state, log, progress)
+        try:
+            async with self._session(state, options.search_budget, progress) as session:
+                progress.session = session
+                await self._run_session(session, options, loop, log, progress)
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            # The session is closed: whatever has arrived is in the store.
+            self._end(log, progress, "interrupted", f"the run was interrupted. {self._resume_hint()}")
+            raise
+        except Exception as error:
+            cause = f"{type(error).__name__}: {error}"
+            self._end(log, progress, "interrupted", f"{cause}\n{self._resume_hint()}")
+            if isinstance(error, ProviderError):
+                error.add_note(self._resume_hint())
+            raise
+
+    async def _run_session(
+        self, session: Session, options: StudyOptions, loop: Loop, log: EventLog, progress: Progress
+    ) -> None:
+        status: StudyStatus = "finished"
+        cap = options.search_budget
+        if cap is not None:
+            session.set_cap(replace(cap, amount=cap.amount - held_back(options)))
+        try:
+            await loop.search(session)
+        except SearchBudgetExhausted:
+            status = "search_budget_exhausted"
+        session.set_cap(cap)
+        unconfirmed = await loop.confirm(session)
+        n_paid = await session.n_paid()
+        message = self._message(status, options, loop)
+        # The plan first: a study that ended has one.
+        self._save_plan(message)
+        self._end(log, progress, status, message, unconfirmed, n_paid)
+
+    def _session(self, state: StudyState, cap: Budget | None, progress: Progress) -> Any:
+        return self.sessions(
+            self.task,
+            store_url=state.started["store"],
+            study_id=state.started["study_id"],
+            cap=cap,
+            on_wait=lambda message: progress.tell("waiting", message=message),
+        )
+
+    def _message(self, status: StudyStatus, options: StudyOptions, loop: Loop) -> str:
+        if status == "finished":
+            return loop.note
+        n = len(loop.archive.trials)
+        return (
+            f"the search budget of {options.search_budget} ended the search after {n} of {options.n_trials} trials; "
+            "trials that it cut off are not scored. To go on, run the same command with a larger --search-budget: "
+            "nothing paid for is paid again"
+        )
+
+    def _resume_hint(self) -> str:
+        if is_memory(self.state().started["store"]):
+            return f"To go on, run the same command again ({self.folder}); a store in memory has forgotten its draws."
+        return f"To go on, run the same command again; what was paid for is kept ({self.folder})."
+
+    def _end(
+        self,
+        log: EventLog,
+        progress: Progress,
+        status: StudyStatus,
+        message: str,
+        unconfirmed: str = "the search has not ended",
+        n_paid: int | None = None,
+    ) -> None:
+        spent = progress.session.spent() if progress.session is not None else None
+        log.append(
+            "ended",
+            status=status,
+            message=message,
+            no_confirmation_because=unconfirmed,
+            **({} if spent is None else {"spent": cost_to_json(spent)}),
+            **({} if n_paid is None else {"n_paid": n_paid}),
+        )
+        progress.tell("ended", message=message)
+
+    # --- reading -----------------------------------------------------------------------------------------------
+
+    def result(self) -> StudyResult:
+        """Return what the study has found so far, from its log alone.
+
+        Raises:
+            RunError: The log cannot be read.
+        """
+        state = self.state()
+        options = StudyOptions.from_json(state.options)
+        archive = state.archive
+        best = archive.best()
+        ended = state.ended or {
+            "status": "interrupted",
+            "message": f"the run was cut off. {self._resume_hint()}",
+        }
+        plan = self.folder / PLAN_FILE
+        final = state.confirmed if _is_of(state, archive) else None
+        last_round = state.rounds[-1] if state.rounds else {}
+        return StudyResult(
+            status=ended["status"],
+            budget=options.budget,
+            best=best,
+            best_interval=None
+            if best is None
+            else mean_interval(list(best.scores.values()), confidence=options.confidence, seed=options.seed),
+            runner_up=archive.runner_up(),
+            confirmation=None if final is None else confirmation(final, options),
+            no_confirmation_because="" if final is not None else _why_unconfirmed(ended),
+            alternative=alternative(archive, options),
+            spent=CostModel(self.task.cards).nothing() if state.spent is None else Cost(**state.spent),
+            n_paid=state.n_paid,
+            n_reused=max(0, state.n_used - state.n_paid),
+            n_paid_now=0,
+            trials=archive.trials,
+            failures=tuple((trial.number, entry) for trial in archive.trials for entry in trial.failures),
+            plan_path=plan if plan.exists() else None,
+            message=ended["message"],
+            n_feasible=last_round.get("n_feasible"),
+            n_allocations=last_round.get("n_allocations"),
+        )
+
+    def _save_plan(self, message: str) -> None:
+        from agenttts.study.planning import save_plan
+
+        result = replace(self.result(), message=message)
+        if result.best is not None:
+            save_plan(self.folder / PLAN_FILE, self.task, result, result.best, self.options, self.state())
+
+
+def _is_of(state: StudyState, archive: Archive) -> bool:
+    finalists = [trial.number for trial in (archive.best(), archive.runner_up()) if trial is not None]
+    return state.confirmed is not None and state.confirmed["trials"] == finalists
+
+
+def _why_unconfirmed(ended: dict[str, Any]) -> str:
+    return str(ended.get("no_confirmation_because") or "the search has not ended")

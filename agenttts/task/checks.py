@@ -1,0 +1,329 @@
+"""What types cannot tell about a task file: names that must exist elsewhere, files, templates, patterns, figures.
+
+Every check yields mistakes and raises nothing, so that all of them are told at once. Nothing here runs code of the task.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from agenttts.budgets.cards import ModelCard
+from agenttts.budgets.cost import NEEDED_ON_CARD, Unit, amount
+from agenttts.errors import CardError, Mistake, TaskFileError
+from agenttts.models.tiny_reward import TINY_PRM
+from agenttts.pipeline.base import Problem
+from agenttts.task.drafts import Draft, StageDraft
+from agenttts.task.reading import Document, Loc, missing_file, nearest, read_document, read_text, shown
+from agenttts.task.schema import PromptBlock, VerifierBlock
+from agenttts.task.splits import MISSING, Parts, lookup
+from agenttts.task.templates import Known, faults
+
+__all__ = ["Setting", "check_cards", "check_gold", "check_names"]
+
+REWARD_MODELS = (TINY_PRM,)
+"""Cards of models that score and cannot write."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a task file is checked against."""
+
+    document: Document
+    draft: Draft
+    folder: Path
+    models: Collection[str] | None
+    """Names of all cards; `None`: not known, because card files are broken."""
+    fields: Collection[str] | None
+    """Fields of the data; `None`: not known, because the data cannot be read."""
+
+
+def check_names(setting: Setting) -> Iterator[Mistake]:
+    """Yield mistakes in needs, models, prompts, patterns, labels, functions and the scored stage."""
+    document, draft = setting.document, setting.draft
+    yield from _cycle(document, draft)
+    for name, stage in draft.stages.items():
+        at = ("stages", name)
+        yield from _needs(document, (*at, "needs"), name, stage, draft)
+        yield from _models(setting, (*at, "models"), stage)
+        yield from _prompts(setting, at, stage)
+        yield from _parse(setting, (*at, "parse"), stage)
+        yield from _labels(document, (*at, "select"), stage)
+        if stage.function is not None:
+            yield from _function(setting, (*at, "function"), stage.function)
+    for loc, verifier in _verifiers(draft):
+        yield from _verifier(setting, loc, verifier)
+    scored = draft.score.stage if draft.score else None
+    if scored is not None and scored not in draft.stages:
+        hint = nearest(scored, draft.stages, listed="Stages")
+        yield document.mistake(("score", "stage"), f"there is no stage `{scored}`.", hint)
+
+
+def _needs(document: Document, at: Loc, name: str, stage: StageDraft, draft: Draft) -> Iterator[Mistake]:
+    for index, need in enumerate(stage.needs):
+        if need == name:
+            yield document.mistake((*at, index), "a stage cannot need itself.")
+        elif need and need not in draft.stages:
+            hint = nearest(need, [other for other in draft.stages if other != name], listed="Stages")
+            yield document.mistake((*at, index), f"there is no stage `{need}`.", hint)
+    for need in _twice(stage.needs):
+        yield document.mistake(at, f"`{need}` stands twice.")
+
+
+def _twice(names: Sequence[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1 and name]
+
+
+def _cycle(document: Document, draft: Draft) -> Iterator[Mistake]:
+    """Yield one mistake per stage that is part of a circle of needs, at most one per circle."""
+    told: set[str] = set()
+    for start in draft.stages:
+        circle = _circle_through(start, draft)
+        if circle and not told & set(circle):
+            told |= set(circle)
+            path = " needs ".join(f"`{name}`" for name in [*circle, start])
+            hint = "Remove one of these needs."
+            yield document.mistake(("stages", start, "needs"), f"these needs run in a circle: {path}.", hint)
+
+
+def _circle_through(start: str, draft: Draft) -> list[str]:
+    """Return the stages of a shortest circle of at least two stages that begins at `start`; none: empty."""
+    paths = [[start]]
+    seen = {start}
+    for path in paths:
+        for need in draft.stages[path[-1]].needs:
+            if need == start and len(path) > 1:
+                return path
+            if need in draft.stages and need not in seen:
+                seen.add(need)
+                paths.append([*path, need])
+    return []
+
+
+def _models(setting: Setting, at: Loc, stage: StageDraft) -> Iterator[Mistake]:
+    for index, model in enumerate(stage.models):
+        if model in REWARD_MODELS:
+            hint = "Name it in `select`, e.g. {kind: best_of_n, verifier: tiny_prm}."
+            yield setting.document.mistake(
+                (*at, index), f"`{model}` scores samples and cannot write any.", hint
+            )
+        elif model and setting.models is not None and model not in setting.models:
+            names = [name for name in setting.models if name not in REWARD_MODELS]
+            hint = (
+                nearest(model, names, listed="Models") or "There are no model cards; add one under `models:`."
+            )
+            yield setting.document.mistake((*at, index), f"there is no model card `{model}`.", hint)
+    for model in _twice(stage.models):
+        yield setting.document.mistake(at, f"`{model}` stands twice.")
+
+
+def _prompts(setting: Setting, at: Loc, stage: StageDraft) -> Iterator[Mistake]:
+    needs = tuple(need for need in stage.needs if need)
+    known = Known(setting.fields, needs, tuple(setting.draft.stages))
+    if stage.prompt is not None:
+        yield from _prompt(setting, (*at, "prompt"), stage.prompt, known)
+    fusion = Known(setting.fields, needs, known.stages, ("candidates", "answers", "prompt"))
+    for index, select in enumerate(stage.select):
+        if select is not None and select.prompt is not None:
+            yield from _prompt(setting, (*at, "select", index, "prompt"), select.prompt, fusion)
+
+
+def _prompt(setting: Setting, at: Loc, prompt: PromptBlock, known: Known) -> Iterator[Mistake]:
+    for key, text in (("system", prompt.system), ("user", prompt.user)):
+        for fault in faults(text, known) if text is not None else ():
+            mistake = setting.document.mistake((*at, key), fault.message, fault.hint)
+            line = _template_line(setting.document, (*at, key), fault.line) or mistake.line
+            yield Mistake(mistake.file, line, mistake.key, mistake.message, mistake.hint)
+    for key, name in (("system_file", prompt.system_file), ("user_file", prompt.user_file)):
+        if name is not None:
+            yield from _prompt_file(setting, (*at, key), setting.folder / name, known)
+
+
+def _prompt_file(setting: Setting, at: Loc, path: Path, known: Known) -> Iterator[Mistake]:
+    if not path.is_file():
+        yield setting.document.mistake(at, f"no such file: {shown(path)}.", missing_file(path))
+        return
+    try:
+        text = read_text(path)
+    except TaskFileError as error:
+        yield from error.mistakes
+        return
+    file = shown(path)
+    for fault in faults(text, known):
+        yield Mistake(file, fault.line, "", fault.message, fault.hint)
+
+
+def _template_line(document: Document, at: Loc, line: int) -> int | None:
+    """Return the line in the task file of a line of an inline template."""
+    import yaml
+
+    stack = document.node(at)
+    if not isinstance(stack, yaml.ScalarNode):
+        return None
+    first = stack.start_mark.line + 1
+    return first + line if stack.style in {"|", ">"} else first
+
+
+def _parse(setting: Setting, at: Loc, stage: StageDraft) -> Iterator[Mistake]:
+    if stage.parse is not None and stage.parse.pattern is not None:
+        yield from _pattern(setting.document, (*at, "pattern"), stage.parse.pattern)
+    if stage.parse is not None and stage.parse.function is not None:
+        yield from _function(setting, (*at, "function"), stage.parse.function)
+
+
+def _pattern(document: Document, at: Loc, pattern: str) -> Iterator[Mistake]:
+    import regex
+
+    try:
+        regex.compile(pattern)
+    except regex.error as error:
+        hint = "In YAML, put patterns in single quotes, so that a backslash stays one."
+        yield document.mistake(at, f"not a regular expression: {error}.", hint)
+
+
+def _labels(document: Document, at: Loc, stage: StageDraft) -> Iterator[Mistake]:
+    first: dict[str, int] = {}
+    for index, select in enumerate(stage.select):
+        if select is None:
+            continue
+        if select.name in first:
+            message = f"two ways to select are called `{select.name}`."
+            yield document.mistake((*at, index), message, "Give one of them another `label`.")
+        first.setdefault(select.name, index)
+
+
+def _verifiers(draft: Draft) -> Iterator[tuple[Loc, VerifierBlock]]:
+    """Yield the place of every verifier block, and the block."""
+    for name, stage in draft.stages.items():
+        if stage.score is not None:
+            yield ("stages", name, "score", "verifier"), stage.score.verifier
+        for index, select in enumerate(stage.select):
+            if select is not None and select.verifier is not None:
+                yield ("stages", name, "select", index, "verifier"), select.verifier
+    if draft.score is not None:
+        yield ("score", "verifier"), draft.score.verifier
+
+
+def _verifier(setting: Setting, at: Loc, verifier: VerifierBlock) -> Iterator[Mistake]:
+    if verifier.pattern is not None:
+        yield from _pattern(setting.document, (*at, "pattern"), verifier.pattern)
+    if verifier.function is not None:
+        yield from _function(setting, (*at, "function"), verifier.function)
+    if verifier.json_schema is not None:
+        import jsonschema
+
+        try:
+            jsonschema.validators.validator_for(verifier.json_schema).check_schema(verifier.json_schema)
+        except jsonschema.SchemaError as error:
+            yield setting.document.mistake((*at, "json_schema"), f"not a JSON schema: {error.message}.")
+
+
+def _function(setting: Setting, at: Loc, reference: str) -> Iterator[Mistake]:
+    """Check that a function is there, without running the code around it."""
+    module, _, name = reference.rpartition(":")
+    if not module or not name.isidentifier():
+        expected = "expected `file.py:name` (beside the task file) or `module:name`"
+        yield setting.document.mistake(at, f"{expected}, got {reference!r}.")
+    elif module.endswith(".py"):
+        yield from _function_in_file(setting, at, setting.folder / module, name)
+    elif importlib.util.find_spec(module.partition(".")[0]) is None:
+        yield setting.document.mistake(
+            at, f"there is no module `{module}`.", "Install it, or name a file: `file.py:name`."
+        )
+
+
+def _function_in_file(setting: Setting, at: Loc, path: Path, name: str) -> Iterator[Mistake]:
+    if not path.is_file():
+        yield setting.document.mistake(at, f"no such file: {shown(path)}.", missing_file(path))
+        return
+    try:
+        tree = ast.parse(read_text(path))
+    except TaskFileError as error:
+        yield from error.mistakes
+        return
+    except (SyntaxError, ValueError) as error:
+        yield Mistake(shown(path), getattr(error, "lineno", None), "", f"not valid Python: {error}.")
+        return
+    defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    bound = {part.id for node in tree.body for part in ast.walk(node) if isinstance(part, ast.Name)}
+    imported = {
+        (a.asname or a.name) for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom) for a in n.names
+    }
+    if name not in {*defined, *bound, *imported}:
+        yield setting.document.mistake(
+            at, f"{path.name} defines no `{name}`.", nearest(name, defined, listed="Functions")
+        )
+
+
+def check_gold(setting: Setting, parts: Parts) -> Iterator[Mistake]:
+    """Yield gold fields that problems lack. Of test problems no more is told than how many."""
+    draft = setting.draft
+    golds: list[tuple[Loc, str]] = [
+        (("stages", name, "score", "gold"), stage.score.gold)
+        for name, stage in draft.stages.items()
+        if stage.score is not None and stage.score.gold is not None
+    ]
+    if draft.score is not None and draft.score.gold is not None:
+        golds.append((("score", "gold"), draft.score.gold))
+    for at, path in golds:
+        yield from _gold(setting, at, path, parts)
+
+
+def _gold(setting: Setting, at: Loc, path: str, parts: Parts) -> Iterator[Mistake]:
+    problems = [*parts.search, *parts.test]
+    lacking = {split: [p for p in getattr(parts, split) if _lacks(p, path)] for split in ("search", "test")}
+    total = sum(map(len, lacking.values()))
+    if total == len(problems):
+        hint = nearest(path, setting.fields or (), listed="Fields of the data")
+        yield setting.document.mistake(at, f"the data has no field `{path}`.", hint)
+    elif total:
+        example = f", e.g. problem {lacking['search'][0].id!r}" if lacking["search"] else ""
+        where = f"{len(lacking['search'])} of {len(parts.search)} search and {len(lacking['test'])} of {len(parts.test)} test"
+        yield setting.document.mistake(
+            at, f"{where} problems have no `{path}`{example}.", "Leave them out by `where`."
+        )
+
+
+def _lacks(problem: Problem, path: str) -> bool:
+    value = lookup(problem.fields, path)
+    return value is MISSING or value is None
+
+
+def check_cards(
+    document: Document, cards: Mapping[str, ModelCard], origins: Mapping[str, Path], unit: Unit
+) -> Iterator[Mistake]:
+    """Yield a mistake for every card that lacks what costs in `unit` need, at the card's own place."""
+    for name, card in cards.items():
+        if not _can_be_billed(card, unit):
+            holder = read_document(origins[name]) if name in origins else document
+            message = f"a budget in {unit} needs {NEEDED_ON_CARD[unit]} on this card."
+            yield holder.mistake(("models", name), message, f"Add {EXAMPLES[unit]}.{_price_note(card, unit)}")
+
+
+EXAMPLES: Mapping[Unit, str] = {
+    Unit.GFLOPS: "`parameters: <number>` (the model's size)",
+    Unit.PAPER: "`parameters: <number>` (the model's size)",
+    Unit.USD: "`price: {input_per_million_usd: <number>, output_per_million_usd: <number>}` (your provider's figures)",
+    Unit.SECONDS: "`speed: {prefill_tokens_per_s: <number>, decode_tokens_per_s: <number>}` (measured)",
+}
+
+
+def _price_note(card: ModelCard, unit: Unit) -> str:
+    if unit is Unit.USD and card.source == "litellm":
+        return f" The price map of litellm has none for {card.served_as!r}."
+    return ""
+
+
+def _can_be_billed(card: ModelCard, unit: Unit) -> bool:
+    from agenttts.budgets.cost_model import CostModel
+    from agenttts.models.base import CallUsage
+
+    try:
+        amount(CostModel({card.name: card}).charge(card.name, CallUsage(1, (1,))), unit)
+    except CardError:
+        return False
+    return True

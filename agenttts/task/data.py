@@ -1,0 +1,288 @@
+"""Rows of data files (JSONL, CSV, Parquet, each also gzipped) and of Hugging Face data sets.
+
+Which rows are problems of which split is decided in `agenttts.task.splits`.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import decimal
+import gzip
+import hashlib
+import io
+import json
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agenttts.errors import DataError, Mistake
+from agenttts.task.reading import missing_file, nearest, shown
+from agenttts.task.schema import DataBlock, SplitsBlock
+
+__all__ = ["DataFileError", "Row", "Table", "find_again", "id_fields", "read_sources", "read_table"]
+
+SUFFIXES = (".jsonl", ".csv", ".parquet")
+MOST_MISTAKES = 20
+"""A file of the wrong kind has a mistake in every line; the first ones tell enough."""
+
+
+class DataFileError(DataError):
+    """A data file or data set cannot be read as problems; all mistakes found are in `mistakes`."""
+
+    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__("\n".join(str(mistake) for mistake in self.mistakes))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a table."""
+
+    number: int
+    """Counted from 0, blank lines not counted."""
+    line: int | None
+    """Line in the file, from 1; `None` where there are no lines."""
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """All rows of one source."""
+
+    name: str
+    """File or data set, as messages show it."""
+    rows: tuple[Row, ...]
+    sha256: str
+    """Of the file as it lies there, or of the rows of a data set."""
+
+
+def read_table(block: DataBlock, folder: Path) -> Table:
+    """Read a source; relative paths count from `folder`.
+
+    Raises:
+        DataFileError: The source cannot be found or read; all mistakes in it up to 20.
+    """
+    if block.dataset is not None:
+        return _read_dataset(block, block.dataset, folder)
+    path = folder / Path(block.path or "").expanduser()
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise _refused(shown(path), None, "no such file", missing_file(path)) from error
+    except OSError as error:
+        raise _refused(shown(path), None, f"cannot be read: {error.strerror or error}") from error
+    return Table(shown(path), tuple(_parse(path, data)), hashlib.sha256(data).hexdigest())
+
+
+def read_sources(
+    data: DataBlock,
+    splits: SplitsBlock,
+    folder: Path,
+    find: Callable[[DataBlock, int], DataBlock] | None = None,
+) -> tuple[Table, Table]:
+    """Read the sources of search and of test problems; one and the same table where they are one.
+
+    Args:
+        data: The task's source.
+        splits: Sources of their own.
+        folder: Where relative paths count from.
+        find: Says where a source (0: of search, 1: of test problems) lies now; `None`: where it says.
+
+    Raises:
+        DataFileError: As `read_table`.
+    """
+    search, test = _sources(data, splits)
+    found = (search, test) if find is None else (find(search, 0), find(test, 1))
+    table = read_table(found[0], folder)
+    return table, table if search == test else read_table(found[1], folder)
+
+
+def find_again(block: DataBlock, sha256: str, folders: Sequence[Path]) -> DataBlock:
+    """Return a source with the path of the first file that has the digest; data sets stay as they are.
+
+    Args:
+        block: The source.
+        sha256: Digest of the file when the task was loaded.
+        folders: Where to look, each for the path as the task names it and for its last part.
+
+    Raises:
+        DataError: None of these places has that file; all are named.
+    """
+    if block.path is None:
+        return block
+    given = Path(block.path).expanduser()
+    seen: dict[Path, str] = {}
+    for path in dict.fromkeys(folder / name for folder in folders for name in (given, given.name)):
+        try:
+            if hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+                return block.model_copy(update={"path": str(path)})
+            seen[path] = "has changed since this task was loaded"
+        except FileNotFoundError:
+            seen[path] = "no such file"
+        except OSError as error:
+            seen[path] = f"cannot be read: {error.strerror or error}"
+    places = "\n".join(f"  {path}: {why}" for path, why in seen.items())
+    hint = "Put the file back as it was, or name its folder: `agenttts evaluate PLAN --data FOLDER` (in Python: `data=`)."
+    raise DataError(f"{block.path}: the data of the task are in none of these places:\n{places}\n{hint}")
+
+
+def id_fields(data: DataBlock, splits: SplitsBlock) -> tuple[str | None, str | None]:
+    """Return the fields that identify search and test problems."""
+    search, test = _sources(data, splits)
+    return search.id, test.id
+
+
+def _sources(data: DataBlock, splits: SplitsBlock) -> tuple[DataBlock, DataBlock]:
+    return splits.search.data or data, splits.test.data or data
+
+
+def _refused(name: str, line: int | None, message: str, hint: str = "") -> DataFileError:
+    return DataFileError([Mistake(name, line, "", message, hint)])
+
+
+def _parse(path: Path, data: bytes) -> list[Row]:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    name = shown(path)
+    if suffixes[-1:] == [".gz"]:
+        suffixes.pop()
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise _refused(name, None, f"not a whole gzip file: {error}") from error
+    kind = suffixes[-1] if suffixes else ""
+    if kind == ".parquet":
+        return _read_parquet(name, data)
+    if kind not in SUFFIXES:
+        raise _refused(
+            name,
+            None,
+            f"expected a file that ends in {', '.join(SUFFIXES)}, each also with .gz, got {kind!r}",
+        )
+    text = _text(name, data)
+    return _read_jsonl(name, text) if kind == ".jsonl" else _read_csv(name, text)
+
+
+def _text(name: str, data: bytes) -> str:
+    try:
+        text = data.decode("utf-8-sig")
+        start = text.find("\0")
+        if start >= 0:
+            raise _refused(name, text.count("\n", 0, start) + 1, "not a text file: holds a NUL character")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise _refused(name, line, f"not a text file in UTF-8 (byte 0x{data[error.start]:02x})") from error
+    return text
+
+
+def _read_jsonl(name: str, text: str) -> list[Row]:
+    rows: list[Row] = []
+    mistakes: list[Mistake] = []
+    for line, part in enumerate(text.split("\n"), start=1):
+        if not part.strip():
+            continue
+        try:
+            fields = json.loads(part)
+        except (
+            json.JSONDecodeError
+        ) as error:  # counts lines within the row; the row's own line is told already
+            mistakes.append(Mistake(name, line, "", f"not valid JSON: {error.msg} at column {error.colno}"))
+            continue
+        except (ValueError, RecursionError) as error:
+            mistakes.append(Mistake(name, line, "", f"not valid JSON: {error}"))
+            continue
+        if isinstance(fields, dict):
+            rows.append(Row(len(rows), line, fields))
+        else:
+            mistakes.append(Mistake(name, line, "", f"expected a JSON object, got {type(fields).__name__}"))
+    if mistakes:
+        raise DataFileError(mistakes[:MOST_MISTAKES])
+    return rows
+
+
+def _read_csv(name: str, text: str) -> list[Row]:
+    """Read CSV; every value is text."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows: list[Row] = []
+    mistakes: list[Mistake] = []
+    header: list[str] = []
+    try:
+        for cells in reader:
+            if not header:
+                header = cells
+                mistakes += _header_mistakes(name, header)
+            elif len(cells) == len(header):
+                rows.append(Row(len(rows), reader.line_num, dict(zip(header, cells, strict=True))))
+            elif cells:
+                message = f"expected {len(header)} values as in the header, got {len(cells)}"
+                mistakes.append(
+                    Mistake(name, reader.line_num, "", message, "Put values that hold commas in quotes.")
+                )
+    except csv.Error as error:
+        mistakes.append(Mistake(name, reader.line_num, "", f"not valid CSV: {error}"))
+    if mistakes:
+        raise DataFileError(mistakes[:MOST_MISTAKES])
+    return rows
+
+
+def _header_mistakes(name: str, header: Sequence[str]) -> list[Mistake]:
+    twice = sorted({column for column in header if header.count(column) > 1})
+    return [Mistake(name, 1, "", f"the column {column!r} stands twice in the header") for column in twice]
+
+
+def _read_parquet(name: str, data: bytes) -> list[Row]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        records = pyarrow.parquet.read_table(io.BytesIO(data)).to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise _refused(name, None, f"not a readable Parquet file: {error}") from error
+    return _rows(records)
+
+
+def _rows(records: Iterable[dict[str, Any]]) -> list[Row]:
+    return [
+        Row(number, None, {key: _plain(value) for key, value in record.items()})
+        for number, record in enumerate(records)
+    ]
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that JSON can hold."""
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, decimal.Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, datetime.datetime | datetime.date | datetime.time):
+        return value.isoformat()
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _read_dataset(block: DataBlock, dataset: str, folder: Path) -> Table:
+    """Load through `datasets`; a folder beside the task file comes before a name on the hub."""
+    import datasets
+
+    name = f"{dataset}/{block.config}" if block.config else dataset
+    local = folder / dataset
+    source = str(local) if local.is_dir() else dataset
+    try:
+        loaded = datasets.load_dataset(source, block.config, revision=block.revision)
+    except Exception as error:  # the library raises what its many back ends raise
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        hint = "Check the name, `config` and `revision`, the network, and `HF_TOKEN` for a gated data set."
+        raise _refused(name, None, f"the data set cannot be loaded: {reason}", hint) from error
+    splits = list(loaded)
+    split = block.split if block.split is not None or len(splits) > 1 else splits[0]
+    if split not in splits:
+        message = "expected `split`" if split is None else f"there is no split {split!r}"
+        raise _refused(name, None, message, nearest(split or "", splits, listed="Splits"))
+    rows = tuple(_rows(loaded[split]))
+    text = json.dumps([row.fields for row in rows], sort_keys=True, separators=(",", ":"))
+    return Table(f"{name}[{split}]", rows, hashlib.sha256(text.encode()).hexdigest())

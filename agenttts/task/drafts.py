@@ -1,0 +1,108 @@
+"""What can be made of a task file that may hold mistakes: every block that is right by itself.
+
+So checks of one block run even where another one is wrong, and a user sees all mistakes at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from agenttts.budgets.cards import ModelCard
+from agenttts.task.schema import (
+    BudgetBlock,
+    DataBlock,
+    FinalScoreBlock,
+    ParseBlock,
+    PromptBlock,
+    SelectBlock,
+    SplitsBlock,
+    StageScoreBlock,
+)
+
+__all__ = ["Draft", "StageDraft"]
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _part(model: type[Model], raw: Any) -> Model | None:
+    try:
+        return None if raw is None else model.model_validate(raw)
+    except ValidationError:
+        return None
+
+
+def _block(raw: Any, key: str) -> Mapping[Any, Any]:
+    value = raw.get(key) if isinstance(raw, Mapping) else None
+    return value if isinstance(value, Mapping) else {}
+
+
+def _words(raw: Any) -> tuple[str, ...]:
+    """Return a list of words; entries that are none are kept as empty text, so that places stay right."""
+    return tuple(entry if isinstance(entry, str) else "" for entry in raw) if isinstance(raw, list) else ()
+
+
+@dataclass(frozen=True)
+class StageDraft:
+    """One stage; `None` for blocks that are missing or wrong."""
+
+    needs: tuple[str, ...]
+    prompt: PromptBlock | None
+    models: tuple[str, ...]
+    parse: ParseBlock | None
+    select: tuple[SelectBlock | None, ...]
+    score: StageScoreBlock | None
+    function: str | None
+
+    @classmethod
+    def of(cls, raw: Any) -> StageDraft:
+        """Read what is right in a stage."""
+        raw = raw if isinstance(raw, Mapping) else {}
+        select = raw.get("select")
+        function = raw.get("function")
+        return cls(
+            needs=_words(raw.get("needs")),
+            prompt=_part(PromptBlock, raw.get("prompt")),
+            models=_words(raw.get("models")),
+            parse=_part(ParseBlock, raw.get("parse")),
+            select=tuple(
+                _part(SelectBlock, one) for one in (select if isinstance(select, list) else [select])
+            ),
+            score=_part(StageScoreBlock, raw.get("score")),
+            function=function if isinstance(function, str) else None,
+        )
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A task file; `None` for blocks that are missing or wrong."""
+
+    data: DataBlock | None
+    splits: SplitsBlock | None
+    stages: Mapping[str, StageDraft]
+    score: FinalScoreBlock | None
+    budget: BudgetBlock | None
+    cards: Mapping[str, ModelCard]
+    card_names: tuple[str, ...]
+    """Names of all inline cards, also of those that are wrong."""
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Draft:
+        """Read what is right in a task file."""
+        inline = _block(raw, "models")
+        cards = {
+            str(name): _part(ModelCard, {**card, "name": str(name)}) if isinstance(card, Mapping) else None
+            for name, card in inline.items()
+        }
+        return cls(
+            data=_part(DataBlock, raw.get("data")),
+            splits=SplitsBlock() if raw.get("splits") is None else _part(SplitsBlock, raw["splits"]),
+            stages={str(name): StageDraft.of(stage) for name, stage in _block(raw, "stages").items()},
+            score=_part(FinalScoreBlock, raw.get("score")),
+            budget=_part(BudgetBlock, raw.get("budget")),
+            cards={name: card for name, card in cards.items() if card is not None},
+            card_names=tuple(cards),
+        )

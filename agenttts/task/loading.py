@@ -1,0 +1,184 @@
+"""From a task file to a checked `Task`: everything that is read, and every check, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from agenttts.budgets.cards import ModelCard
+from agenttts.budgets.cost import Unit
+from agenttts.budgets.loading import CardBook, card_mistakes, load_cards, override_endpoint, with_folder
+from agenttts.errors import Mistake, TaskFileError
+from agenttts.task.checks import REWARD_MODELS, Setting, check_cards, check_gold, check_names
+from agenttts.task.data import DataFileError, Table, id_fields, read_sources
+from agenttts.task.drafts import Draft
+from agenttts.task.reading import Document, missing_file, read_document, read_text
+from agenttts.task.schema import PromptBlock, SelectBlock, StageBlock, TaskFile
+from agenttts.task.splits import Complaint, Parts, divide
+from agenttts.task.task import Task
+from agenttts.task.wording import validated
+
+__all__ = ["load_task"]
+
+
+def load_task(
+    path: Path,
+    *,
+    trust: bool,
+    served_by: tuple[str | None, str | None],
+    n_search: int | None,
+    unit: Unit | None,
+) -> Task:
+    """Read and check one task file; see `Task.load`.
+
+    Args:
+        path: The task file.
+        trust: Allow its own Python code.
+        served_by: Endpoint and source in place of the cards'; `None`: the cards'.
+        n_search: In place of `splits.search.n`; `None`: what stands there.
+        unit: That cards must be able to be billed in; `None`: the one that the file names, if it does.
+
+    Raises:
+        TaskFileError: Holds every mistake in the task file, its data and the card files.
+    """
+    document = read_document(path)
+    folder = path.resolve().parent
+    file, data, mistakes = validated(document, TaskFile)
+    draft = Draft.of(data)
+    mistakes += card_mistakes(document, data.get("models"))
+    book, more = _book(draft, folder)
+    mistakes += more
+    tables, more = _read_data(document, draft, folder)
+    mistakes += more
+    parts, more = _divide(document, draft, tables, n_search)
+    mistakes += more
+    setting = Setting(
+        document, draft, folder, None if book is None else {*book, *draft.card_names}, _fields(tables)
+    )
+    mistakes += check_names(setting)
+    mistakes += check_gold(setting, parts) if parts else []
+    cards = _named_cards(draft, book, served_by) if book else {}
+    used_unit = unit or (draft.budget.unit if draft.budget else None)
+    if used_unit is not None and book is not None:
+        mistakes += check_cards(document, cards, book.origins, used_unit)
+    if mistakes or file is None or parts is None or tables is None or book is None:
+        raise TaskFileError(_sorted(document, mistakes))
+    return Task(
+        file=_resolved(file, folder, n_search),
+        folder=folder,
+        cards=cards,
+        search=parts.search,
+        trusted=trust,
+        card_files={name: book.origins[name] for name in cards if name in book.origins},
+        data_sha256=(tables[0].sha256, tables[1].sha256),
+    )
+
+
+def _sorted(document: Document, mistakes: Iterable[Mistake]) -> list[Mistake]:
+    """Return each mistake once, those of the task file first, by line."""
+    unique = list(dict.fromkeys(mistakes))
+    return sorted(
+        unique, key=lambda mistake: (mistake.file != document.file, mistake.file, mistake.line or 0)
+    )
+
+
+def _book(draft: Draft, folder: Path) -> tuple[CardBook | None, list[Mistake]]:
+    try:
+        return load_cards({name: with_folder(card, folder) for name, card in draft.cards.items()}), []
+    except TaskFileError as error:
+        return None, list(error.mistakes)
+
+
+def _named_cards(
+    draft: Draft, book: CardBook, served_by: tuple[str | None, str | None]
+) -> dict[str, ModelCard]:
+    """Return the cards of all stages, served by the endpoint that was asked for, and those of reward models."""
+    names = dict.fromkeys(model for stage in draft.stages.values() for model in stage.models)
+    cards = {name: override_endpoint(book[name], *served_by) for name in names if name in book}
+    blocks = [select for stage in draft.stages.values() for select in stage.select]
+    scores = [*(stage.score for stage in draft.stages.values()), draft.score]
+    kinds = {
+        block.verifier.kind
+        for block in [*blocks, *scores]
+        if block is not None and block.verifier is not None
+    }
+    if "tiny_prm" in kinds:
+        cards |= {name: book.lookup(name) for name in REWARD_MODELS}
+    return cards
+
+
+def _read_data(
+    document: Document, draft: Draft, folder: Path
+) -> tuple[tuple[Table, Table] | None, list[Mistake]]:
+    """Read both sources; a file that is not there is told at its key."""
+    if draft.data is None or draft.splits is None:
+        return None, []
+    places = (
+        (("data",), draft.data),
+        *((("splits", name, "data"), getattr(draft.splits, name).data) for name in ("search", "test")),
+    )
+    mistakes = [
+        document.mistake((*at, "path"), f"no such file: {block.path}.", missing_file(folder / block.path))
+        for at, block in places
+        if block is not None
+        and block.path is not None
+        and not (folder / Path(block.path).expanduser()).exists()
+    ]
+    if mistakes:
+        return None, mistakes
+    try:
+        return read_sources(draft.data, draft.splits, folder), []
+    except DataFileError as error:
+        return None, list(error.mistakes)
+
+
+def _fields(tables: tuple[Table, Table] | None) -> list[str] | None:
+    if tables is None:
+        return None
+    return list(dict.fromkeys(name for table in tables for row in table.rows for name in row.fields))
+
+
+def _divide(
+    document: Document, draft: Draft, tables: tuple[Table, Table] | None, n_search: int | None
+) -> tuple[Parts | None, list[Mistake]]:
+    if tables is None or draft.data is None or draft.splits is None:
+        return None, []
+    parts, complaints = divide(draft.splits, *tables, id_fields(draft.data, draft.splits), n_search)
+    return None if complaints else parts, [_placed(document, complaint) for complaint in complaints]
+
+
+def _placed(document: Document, complaint: Complaint) -> Mistake:
+    return complaint.mistake or document.mistake(complaint.key, complaint.message, complaint.hint)
+
+
+def _resolved(file: TaskFile, folder: Path, n_search: int | None) -> TaskFile:
+    """Return the file with its prompts in it, without cards, and with the number of search problems asked for."""
+    splits = file.splits
+    if n_search is not None:
+        splits = splits.model_copy(update={"search": splits.search.model_copy(update={"n": n_search})})
+    stages = {name: _resolved_stage(stage, folder) for name, stage in file.stages.items()}
+    return file.model_copy(update={"stages": stages, "splits": splits, "models": {}})
+
+
+def _resolved_stage(stage: StageBlock, folder: Path) -> StageBlock:
+    if stage.function is not None:
+        return stage
+    select = tuple(_resolved_select(block, folder) for block in stage.select)
+    return stage.model_copy(update={"prompt": _resolved_prompt(stage.prompt, folder), "select": select})
+
+
+def _resolved_select(block: SelectBlock, folder: Path) -> SelectBlock:
+    return (
+        block.model_copy(update={"prompt": _resolved_prompt(block.prompt, folder)}) if block.prompt else block
+    )
+
+
+def _resolved_prompt(prompt: PromptBlock | None, folder: Path) -> PromptBlock | None:
+    if prompt is None:
+        return None
+    system, user = prompt.system, prompt.user
+    if prompt.system_file is not None:
+        system = read_text(folder / prompt.system_file)
+    if prompt.user_file is not None:
+        user = read_text(folder / prompt.user_file)
+    return PromptBlock(system=system, user=user)

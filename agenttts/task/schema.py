@@ -1,0 +1,375 @@
+"""The schema of task.yaml: one typed model per block, defaults and units beside the fields.
+
+Shape only: names that must exist elsewhere (models, fields, stages), files and templates are checked in
+`agenttts.task.checks`, and line numbers are added in `agenttts.task.reading`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from agenttts.budgets.cards import ModelCard
+from agenttts.budgets.cost import Unit
+
+__all__ = [
+    "BudgetBlock",
+    "DataBlock",
+    "FinalScoreBlock",
+    "ParseBlock",
+    "PromptBlock",
+    "SamplesRange",
+    "SamplingBlock",
+    "SelectBlock",
+    "SplitBlock",
+    "SplitsBlock",
+    "StageBlock",
+    "StageScoreBlock",
+    "TaskFile",
+    "VerifierBlock",
+]
+
+FORMAT = 1
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Block(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=True
+    )
+
+
+class DataBlock(_Block):
+    """Where problems come from: a file or a Hugging Face data set."""
+
+    path: str | None = None
+    """File, relative to the task file: .jsonl, .csv or .parquet, each also .gz."""
+    dataset: str | None = None
+    """Name of a Hugging Face data set, loaded through `datasets`."""
+    config: str | None = None
+    revision: str | None = None
+    split: str | None = None
+    """Split of the data set."""
+    id: str | None = None
+    """Field that identifies a problem; `None`: `row-<number>` (`search-row-` and `test-row-` with two sources), and
+    problems are told apart by their contents."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DataBlock:
+        if (self.path is None) == (self.dataset is None):
+            raise ValueError("expected either `path` or `dataset`")
+        return self
+
+
+class SplitBlock(_Block):
+    """Which problems belong to a split."""
+
+    n: Count | None = None
+    """How many, drawn without replacement by the seed; `None`: all that `where` leaves (for `search` at most half of
+    them when `test` has no `where` and no data of its own)."""
+    where: dict[str, Any] = {}
+    """Field values that a row must have, e.g. `{split: dev}`."""
+    data: DataBlock | None = None
+    """Own source; `None`: the task's."""
+
+
+class SplitsBlock(_Block):
+    """Search and test problems. The test split is sealed until `evaluate` and the final confirmation."""
+
+    search: SplitBlock = SplitBlock()
+    test: SplitBlock = SplitBlock()
+    seed: int = 0
+
+
+class PromptBlock(_Block):
+    """Jinja2 templates, rendered in a sandbox.
+
+    Variables: `problem.<field>`, `stages.<needed stage>.answer`, `.text`, `.answers`; in fusion prompts also
+    `candidates` (list of texts), `answers` and `prompt` (what the candidates answer).
+    """
+
+    system: str | None = None
+    user: str | None = None
+    system_file: str | None = None
+    """File, relative to the task file."""
+    user_file: str | None = None
+
+    @model_validator(mode="after")
+    def _one_user_part(self) -> PromptBlock:
+        if (self.user is None) == (self.user_file is None):
+            raise ValueError("expected either `user` or `user_file`")
+        if self.system is not None and self.system_file is not None:
+            raise ValueError("expected `system` or `system_file`, not both")
+        return self
+
+
+class SamplesRange(_Block):
+    """Numbers of samples to choose from, as a range."""
+
+    min: Count = 1
+    max: Count
+    scale: Literal["doubling", "linear"] = "doubling"
+    """`doubling`: min, 2 min, 4 min, ... and max; `linear`: min, min + step, ... and max."""
+    step: Count = 1
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SamplesRange:
+        if self.max < self.min:
+            raise ValueError("expected `max` of at least `min`")
+        return self
+
+
+class SamplingBlock(_Block):
+    """How completions are drawn."""
+
+    temperature: Annotated[float, Field(ge=0)] = 0.8
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    max_tokens: Count = 1024
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+    extra: dict[str, Any] = {}
+    """Further fields of the request, sent as they are."""
+
+
+class ParseBlock(_Block):
+    """How a completion becomes an answer. In YAML a bare word is short for `{rule: word}`."""
+
+    rule: Literal[
+        "text",
+        "regex",
+        "regex_all",
+        "json",
+        "last_number",
+        "choice",
+        "boxed",
+        "lines",
+        "code_block",
+        "function",
+    ] = "text"
+    pattern: str | None = None
+    """`regex`, `regex_all`: Python regular expression; the first group, or the whole match."""
+    path: str | None = None
+    """`json`: dotted path into the first JSON value of the completion, e.g. `answer.items.0`; `None`: the value."""
+    choices: tuple[str, ...] | None = None
+    """`choice`: the labels, e.g. [A, B, C, D]."""
+    language: str | None = None
+    """`code_block`: only blocks of this language."""
+    which: Literal["first", "last"] = "last"
+    """Which match counts, for `regex`, `choice`, `boxed` and `code_block`."""
+    function: str | None = None
+    """`function`: `file.py:name` beside the task file, or `module:name`; called with the text. Needs `--trust`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _word(cls, value: Any) -> Any:
+        return {"rule": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _complete(self) -> ParseBlock:
+        needed = {"regex": "pattern", "regex_all": "pattern", "choice": "choices", "function": "function"}
+        key = needed.get(self.rule)
+        if key is not None and not getattr(self, key):
+            raise ValueError(f"rule {self.rule} needs `{key}`")
+        return self
+
+
+class VerifierBlock(_Block):
+    """What scores an output. In YAML a bare word is short for `{kind: word}`."""
+
+    kind: Literal[
+        "exact",
+        "set_f1",
+        "token_f1",
+        "numeric",
+        "choice",
+        "math",
+        "regex",
+        "json_schema",
+        "function",
+        "tiny_prm",
+    ]
+    tolerance: Annotated[float, Field(ge=0)] = 1e-9
+    """`numeric`: accepted difference, relative to the larger value where that is above 1, else absolute."""
+    normalise: bool = True
+    """`exact`: compare after SQuAD normalisation (case, punctuation, articles, white space)."""
+    pattern: str | None = None
+    """`regex`: must match the whole answer."""
+    json_schema: dict[str, Any] | None = None
+    function: str | None = None
+    """`function`: called with (problem fields, answer, text), returns a number in [0, 1]. Needs `--trust`."""
+    aggregate: Literal["min", "product", "mean", "last"] = "min"
+    """`tiny_prm`: from step scores to one."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _word(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _complete(self) -> VerifierBlock:
+        key = {"regex": "pattern", "json_schema": "json_schema", "function": "function"}.get(self.kind)
+        if key is not None and getattr(self, key) is None:
+            raise ValueError(f"verifier {self.kind} needs `{key}`")
+        return self
+
+
+NEEDS_GOLD = frozenset({"exact", "set_f1", "token_f1", "numeric", "choice", "math"})
+"""Verifiers that compare with a gold field; they cannot select, because production has no gold."""
+
+
+class SelectBlock(_Block):
+    """One way to turn samples into one answer. In YAML a bare word is short for `{kind: word}`."""
+
+    kind: Literal["first", "majority", "list_vote", "weighted_vote", "best_of_n", "fusion"]
+    verifier: VerifierBlock | None = None
+    """`weighted_vote`, `best_of_n`: what scores the samples; it must need no gold."""
+    prompt: PromptBlock | None = None
+    """`fusion`: the prompt that shows the samples; `None`: the built-in one."""
+    sampling: SamplingBlock | None = None
+    """`fusion`: `None`: the stage's, at temperature 0."""
+    label: str | None = None
+    """Name in allocations and reports; `None`: the kind, with the verifier's in brackets."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _word(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _complete(self) -> SelectBlock:
+        if (self.kind in {"weighted_vote", "best_of_n"}) != (self.verifier is not None):
+            raise ValueError("`verifier` is needed by weighted_vote and best_of_n, and by nothing else")
+        if self.verifier is not None and self.verifier.kind in NEEDS_GOLD:
+            raise ValueError(
+                f"verifier {self.verifier.kind} compares with gold, which production does not have"
+            )
+        return self
+
+    @property
+    def name(self) -> str:
+        """Label in allocations and reports."""
+        verifier = f"({self.verifier.kind})" if self.verifier is not None else ""
+        return self.label or f"{self.kind}{verifier}"
+
+
+class StageScoreBlock(_Block):
+    """How a stage's answer is scored against gold."""
+
+    verifier: VerifierBlock
+    gold: str | None = None
+    """Dotted path of the problem field that holds the gold answer (a list means: any of them, or the set)."""
+
+    @model_validator(mode="after")
+    def _gold(self) -> StageScoreBlock:
+        if self.verifier.kind in NEEDS_GOLD and self.gold is None:
+            raise ValueError(f"verifier {self.verifier.kind} needs `gold`")
+        return self
+
+
+class FinalScoreBlock(StageScoreBlock):
+    """How a problem is scored in the end."""
+
+    stage: str | None = None
+    """Whose answer is scored; `None`: the last stage's."""
+
+
+class LengthsBlock(_Block):
+    """Expected tokens per call, for quotes before anything was drawn; learnt from draws afterwards."""
+
+    prefill_tokens: Annotated[float, Field(gt=0)] | None = None
+    decode_tokens: Annotated[float, Field(gt=0)] | None = None
+
+
+class StageBlock(_Block):
+    """One stage: an LLM step (`prompt`, `models`, ...) or a Python function (`function`)."""
+
+    needs: tuple[str, ...] = ()
+    """Stages whose answers this one uses."""
+    function: str | None = None
+    """`file.py:name` beside the task file, or `module:name`; called with (problem fields, answers by stage), returns
+    the answer. Needs `--trust`. A function stage has no other key than `needs`, `score` and this one."""
+    prompt: PromptBlock | None = None
+    models: tuple[str, ...] = ()
+    """Card names to choose from."""
+    n_samples: tuple[Count, ...] | SamplesRange = (1,)
+    sampling: SamplingBlock = SamplingBlock()
+    parse: ParseBlock = ParseBlock()
+    select: tuple[SelectBlock, ...] = (SelectBlock(kind="majority"),)
+    """Ways to choose from; in YAML also a single one."""
+    score: StageScoreBlock | None = None
+    lengths: LengthsBlock = LengthsBlock()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            value = dict(value)
+            if isinstance(value.get("select"), str | dict):
+                value["select"] = [value["select"]]
+            if isinstance(value.get("n_samples"), int):
+                value["n_samples"] = [value["n_samples"]]
+        return value
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> StageBlock:
+        if self.function is None and (self.prompt is None or not self.models):
+            raise ValueError("expected `prompt` and `models` (an LLM stage) or `function`")
+        extra = self.model_fields_set - {"needs", "function", "score"}
+        if self.function is not None and extra:
+            raise ValueError(f"a function stage takes no {', '.join(sorted(extra))}")
+        return self
+
+    @property
+    def sample_counts(self) -> tuple[int, ...]:
+        """Numbers of samples to choose from, rising, without repeats."""
+        if isinstance(self.n_samples, SamplesRange):
+            return _expand(self.n_samples)
+        return tuple(sorted(set(self.n_samples)))
+
+
+def _expand(block: SamplesRange) -> tuple[int, ...]:
+    if block.scale == "linear":
+        return tuple(sorted({*range(block.min, block.max + 1, block.step), block.max}))
+    counts, n = [], block.min
+    while n < block.max:
+        counts.append(n)
+        n *= 2
+    return (*counts, block.max)
+
+
+class BudgetBlock(_Block):
+    """The budget per problem, charged."""
+
+    unit: Unit = Unit.GFLOPS
+    default: Annotated[float, Field(gt=0)] | None = None
+    """Used where `--budget` is not given."""
+
+
+class TaskFile(_Block):
+    """A whole task.yaml."""
+
+    format: Literal[1] = 1
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    description: str = ""
+    data: DataBlock
+    splits: SplitsBlock = SplitsBlock()
+    models: dict[str, ModelCard] = {}
+    """Cards of this task alone, by name; they come before those of the project and of the catalogue."""
+    stages: Annotated[dict[Name, StageBlock], Field(min_length=1)]
+    """In the order of running; `needs` may only name stages of this mapping."""
+    score: FinalScoreBlock
+    budget: BudgetBlock = BudgetBlock()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _card_names(cls, value: Any) -> Any:
+        """Give each inline card the name of its key."""
+        if isinstance(value, dict) and isinstance(value.get("models"), dict):
+            cards = {
+                key: {**card, "name": str(key)} if isinstance(card, dict) else card
+                for key, card in value["models"].items()
+            }
+            return {**value, "models": cards}
+        return value

@@ -1,0 +1,298 @@
+"""A task that has been read and checked: what a study and a plan are made of.
+
+The test split is sealed: `Task.test` is the only door to it, and nothing of it is kept before that door is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import ValidationError
+
+from agenttts.budgets.cards import ModelCard
+from agenttts.budgets.cost import Unit
+from agenttts.catalogue import resolve_task
+from agenttts.errors import DataError, InputError, TaskFileError, TrustError
+from agenttts.pipeline.base import Problem
+from agenttts.task.data import find_again, id_fields, read_sources
+from agenttts.task.schema import DataBlock, TaskFile
+from agenttts.task.splits import Parts, divide
+
+__all__ = ["Task"]
+
+STORED_FORMAT = 1
+_LATER = cast("tuple[Problem, ...]", ("read on first use",))
+
+RESULT_KEYS = (
+    "source", "model_id", "base_url", "parameters", "active_parameters", "layers", "width", "shares_prefill",
+    "supports_seed", "token_counter",
+)  # fmt: skip
+"""Keys of a card that change results; prices, keys, limits and deadlines do not."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task file with its cards and its search problems."""
+
+    file: TaskFile
+    """Resolved: prompts stand in it, files of prompts are not needed any more; `models` is empty (see `cards`)."""
+    folder: Path
+    """Where relative paths count from, absolute."""
+    cards: Mapping[str, ModelCard]
+    """Cards of the models that stages name and of reward models that select or score."""
+    search: tuple[Problem, ...]
+    """Problems that the search may see. Of a task from a plan or run they are read on first use."""
+    trusted: bool = False
+    """The user allows the task's own Python code."""
+    card_files: Mapping[str, Path] = field(default_factory=dict)
+    """File of each card that does not stand in the task file, for messages."""
+    data_sha256: tuple[str, str] | None = None
+    """Digests of the search and the test source as they were when the task was loaded."""
+    search_digest: str = ""
+    """Digest of the ids of the search problems."""
+    look_first: tuple[Path, ...] = ()
+    """Folders where data files are looked for before `folder`; accepted only with the digest above."""
+    look_last: tuple[Path, ...] = ()
+    """Folders where they are looked for after it; then the task of this name in the project or the catalogue."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", Path(self.folder).resolve())
+        if self.search is _LATER:
+            object.__delattr__(self, "search")
+        elif not self.search_digest:
+            object.__setattr__(self, "search_digest", _digest([problem.id for problem in self.search]))
+
+    if not TYPE_CHECKING:  # else type checkers would take every attribute for granted
+
+        def __getattr__(self, name: str) -> Any:
+            """Read the search problems of a stored task."""
+            if name != "search":
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            search = self._parts().search
+            object.__setattr__(self, "search", search)
+            return search
+
+    def test(self) -> tuple[Problem, ...]:
+        """Unseal and return the test problems, in an order fixed by the seed.
+
+        Raises:
+            DataError: The data cannot be read or have changed since the task was loaded.
+        """
+        return self._test
+
+    @cached_property
+    def _test(self) -> tuple[Problem, ...]:
+        return self._parts().test
+
+    def _parts(self) -> Parts:
+        search, test = read_sources(self.file.data, self.file.splits, self.folder, self._found)
+        found = (search.sha256, test.sha256)
+        for name, now, then in zip((search.name, test.name), found, self.data_sha256 or found, strict=True):
+            if now != then:
+                hint = "Results of both would be mixed. Put the old data back, or begin a new run."
+                raise DataError(f"{name} has changed since this task was loaded.\n{hint}")
+        parts, complaints = divide(
+            self.file.splits, search, test, id_fields(self.file.data, self.file.splits)
+        )
+        if complaints:
+            raise DataError("\n".join(complaint.message for complaint in complaints))
+        return parts
+
+    def _found(self, source: DataBlock, index: int) -> DataBlock:
+        if self.data_sha256 is None:
+            return source
+        return find_again(
+            source, self.data_sha256[index], [*self.look_first, self.folder, *self._elsewhere()]
+        )
+
+    def _elsewhere(self) -> Iterator[Path]:
+        yield from self.look_last
+        try:
+            yield resolve_task(self.file.name).resolve().parent
+        except TaskFileError:  # no task of this name
+            return
+
+    def with_data(self, folder: str | Path) -> Task:
+        """Return the task with its data looked for in `folder` first."""
+        search = vars(self).get("search", _LATER)  # a plain `replace` would read what is not read yet
+        return replace(self, look_first=(Path(folder).expanduser().resolve(),), search=search)
+
+    def function(self, reference: str) -> Callable[..., Any]:
+        """Return the function that `file.py:name` (beside the task file) or `module:name` names.
+
+        Raises:
+            TrustError: The user has not allowed the task's own code.
+            InputError: There is no such function, or its module cannot be imported.
+        """
+        if not self.trusted:
+            raise TrustError(
+                f"task {self.file.name} names Python code of its own ({reference}).\n"
+                "Read it, then allow it with --trust (in Python: trust=True)."
+            )
+        return _imported(reference, self.folder)
+
+    @property
+    def llm_stages(self) -> tuple[str, ...]:
+        """Names of the stages that call models, in the order of the file."""
+        return tuple(name for name, stage in self.file.stages.items() if stage.function is None)
+
+    @property
+    def scored_stage(self) -> str:
+        """Name of the stage whose answer gets the final score."""
+        return self.file.score.stage or list(self.file.stages)[-1]
+
+    @cached_property
+    def digest(self) -> str:
+        """Identity of everything that changes results: 64 hexadecimal digits (SHA-256).
+
+        Not in it: the budget, prices, limits of rate and time, the description, and where the files lie.
+        """
+        cards = {
+            name: {key: getattr(card, key) for key in RESULT_KEYS}
+            for name, card in sorted(self.cards.items())
+        }
+        tables = {name: _file_digest(card.table) for name, card in sorted(self.cards.items()) if card.table}
+        weights = {name: _weights(card) for name, card in sorted(self.cards.items()) if card.source == "tiny"}
+        file = self.file.model_dump(mode="json", exclude={"models", "description", "budget"})
+        return _digest([file, cards, tables, weights, self.data_sha256, self.search_digest])
+
+    @classmethod
+    def load(
+        cls,
+        name: str | Path,
+        *,
+        trust: bool = False,
+        endpoint: str | None = None,
+        source: str | None = None,
+        n_search: int | None = None,
+        unit: Unit | None = None,
+    ) -> Task:
+        """Read and check a task.
+
+        Args:
+            name: Path of a task file or of its folder, or a name of the project or the catalogue.
+            trust: Allow the task's own Python code.
+            endpoint: OpenAI-compatible base URL that every model of the stages comes from, in place of its card's.
+            source: `openai` (the default where an endpoint is given) or `litellm`.
+            n_search: In place of `splits.search.n`.
+            unit: Of the budget, in place of `budget.unit`; cards must be able to be billed in it.
+
+        Raises:
+            TaskFileError: The task file, its data or card files hold mistakes; all of them are told.
+            InputError: `endpoint`, `source` or `n_search` is not usable.
+        """
+        if n_search is not None and n_search < 1:
+            raise InputError(f"n_search: expected a whole number of at least 1, got {n_search}.")
+        from agenttts.task.loading import load_task  # imports this module
+
+        return load_task(
+            resolve_task(name), trust=trust, served_by=(endpoint, source), n_search=n_search, unit=unit
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the task as plain data: all that a plan needs to answer; data sets by reference."""
+        return {
+            "format": STORED_FORMAT,
+            "file": _written_out(self.file),
+            "folder": str(self.folder),
+            "cards": {
+                name: card.model_dump(mode="json", exclude_none=True) for name, card in self.cards.items()
+            },
+            "card_files": {name: str(path) for name, path in self.card_files.items()},
+            "data_sha256": list(self.data_sha256) if self.data_sha256 else None,
+            "search_digest": self.search_digest,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], *, trust: bool = False, beside: Path | None = None) -> Task:
+        """Read what `to_json` wrote. Search problems are read on first use, so a plan answers without the data.
+
+        Args:
+            data: The stored task.
+            trust: Allow the task's own Python code.
+            beside: Folder of the file that the task is stored in; its data may lie there too.
+
+        Raises:
+            InputError: Not a stored task, or one of a newer version.
+        """
+        if data.get("format", 0) > STORED_FORMAT:
+            raise InputError(
+                f"the stored task has format {data['format']}; this version reads 1.\nUpgrade agenttts."
+            )
+        try:
+            sha256 = data["data_sha256"]
+            return cls(
+                file=TaskFile.model_validate(data["file"]),
+                folder=Path(data["folder"]),
+                cards={name: ModelCard.model_validate(card) for name, card in data["cards"].items()},
+                search=_LATER,
+                trusted=trust,
+                card_files={name: Path(path) for name, path in data.get("card_files", {}).items()},
+                data_sha256=(sha256[0], sha256[1]) if sha256 else None,
+                search_digest=data["search_digest"],
+                look_last=() if beside is None else (beside.resolve(),),
+            )
+        except (ValidationError, LookupError, TypeError, AttributeError) as error:
+            raise InputError(f"the stored task cannot be read: {error}") from error
+
+
+def _written_out(file: TaskFile) -> dict[str, Any]:
+    """Return a file with every default in it: a later version with other defaults must not change a stored task."""
+    data = file.model_dump(mode="json", exclude_none=True, exclude={"models"})
+    for name, stage in file.stages.items():
+        if stage.function is not None:  # takes no other key
+            data["stages"][name] = stage.model_dump(
+                mode="json", exclude_none=True, include={"needs", "function", "score"}
+            )
+    return data
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _weights(card: ModelCard) -> str:
+    """Return which weights the card of a shipped model stands for."""
+    from agenttts.models.clients import endpoint_of  # imports the clients of every source
+
+    return endpoint_of(card)
+
+
+def _file_digest(path: str) -> str | None:
+    file = Path(path)
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+
+
+def _imported(reference: str, folder: Path) -> Callable[..., Any]:
+    module_name, _, name = reference.rpartition(":")
+    try:
+        module = (
+            _module_of_file(folder / module_name)
+            if module_name.endswith(".py")
+            else importlib.import_module(module_name)
+        )
+        function = getattr(module, name)
+    except Exception as error:  # the user's code may raise anything
+        raise InputError(f"{reference}: cannot be imported: {type(error).__name__}: {error}") from error
+    if not callable(function):
+        raise InputError(f"{reference}: expected a function, got {type(function).__name__}")
+    return cast("Callable[..., Any]", function)
+
+
+def _module_of_file(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(
+        f"_agenttts_task_{_digest(str(path))[:12]}_{path.stem}", path
+    )
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

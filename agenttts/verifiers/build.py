@@ -1,0 +1,62 @@
+"""From a task's `verifier` block to the verifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from agenttts.models.tiny_reward import TINY_PRM, score_messages
+from agenttts.task.schema import VerifierBlock
+from agenttts.verifiers import rules
+from agenttts.verifiers.base import Verifier
+from agenttts.verifiers.function import FunctionVerifier
+from agenttts.verifiers.maths import MathVerifier
+from agenttts.verifiers.reward import RewardModelVerifier
+
+if TYPE_CHECKING:
+    from agenttts.task.task import Task
+
+__all__ = ["build"]
+
+
+def build(block: VerifierBlock, task: Task, gold: str | None = None) -> Verifier:
+    """Return the verifier of a block.
+
+    Args:
+        block: Its kind and settings.
+        task: Where functions are looked up.
+        gold: Dotted path of the gold field, for the kinds that compare with gold.
+
+    Raises:
+        TrustError: The block names a function and the task is not trusted.
+        ValueError: The kind needs gold and none is given, or a setting is wrong.
+    """
+    comparisons: dict[str, Callable[[Any, Any], float]] = {
+        "choice": rules.choice,
+        "exact": rules.exact if block.normalise else rules.exact_as_written,
+        "numeric": partial(rules.numeric, tolerance=block.tolerance),
+        "set_f1": rules.set_f1,
+        "token_f1": rules.token_f1,
+    }
+    if block.kind in comparisons:
+        return rules.GoldRule(_needed(gold, block.kind), comparisons[block.kind])
+    if block.kind == "math":
+        return MathVerifier(_needed(gold, block.kind))
+    return _without_gold(block, task)
+
+
+def _without_gold(block: VerifierBlock, task: Task) -> Verifier:
+    if block.kind == "regex":
+        return rules.FormRule(rules.matches(block.pattern or ""))
+    if block.kind == "json_schema":
+        return rules.FormRule(rules.json_schema(block.json_schema or {}))
+    if block.kind == "function":
+        return FunctionVerifier(task.function(block.function or ""))
+    return RewardModelVerifier(TINY_PRM, block.aggregate, score_messages)
+
+
+def _needed(gold: str | None, kind: str) -> str:
+    if gold is None:
+        raise ValueError(f"verifier {kind} needs `gold`")
+    return gold

@@ -1,0 +1,103 @@
+"""Learned verifiers: reward models that are asked like any other model, so that their replies are kept and billed.
+
+A verifier that asks a model says what to ask (`ask`) and how to read the reply (`read`); the pipeline's driver does
+the asking, through the same store and ledger as all other draws. A reply of a reward model is one JSON list of step
+scores, e.g. `[0.98, 0.41]`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from agenttts.models.base import CallUsage, Message, Sample, SamplingParameters
+from agenttts.pipeline.base import Problem
+from agenttts.verifiers.base import Candidate, Score, Verifier
+
+__all__ = ["AGGREGATES", "AskingVerifier", "RewardModelVerifier", "StepScorer"]
+
+AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
+    "last": lambda steps: steps[-1],
+    "mean": lambda steps: math.fsum(steps) / len(steps),
+    "min": min,
+    "product": math.prod,
+}
+"""From the scores of the steps to one. Sources: Lightman et al. 2023, arXiv:2305.20050 (product, minimum);
+Wang et al. 2023, arXiv:2312.08935 (minimum); Snell et al. 2024, arXiv:2408.03314 (last)."""
+
+
+@runtime_checkable
+class AskingVerifier(Verifier, Protocol):
+    """A verifier that scores by asking a model, one reply per candidate."""
+
+    @property
+    def model(self) -> str:
+        """Card name of the model that is asked."""
+        ...
+
+    def ask(self, candidate: Candidate) -> tuple[tuple[Message, ...], SamplingParameters]:
+        """Return what to ask about a candidate."""
+        ...
+
+    def read(self, sample: Sample) -> Score:
+        """Return the score that a reply gives, with its usage; unscored where the reply cannot be read."""
+        ...
+
+
+StepScorer = Callable[[Sequence[tuple[Message, ...]]], list[Sample]]
+"""Draws one reply of a reward model per question, without store and ledger, for use outside a pipeline."""
+
+
+@dataclass(frozen=True)
+class RewardModelVerifier:
+    """Scores a sample by the steps of its text, as a process reward model judges them.
+
+    The question is the prompt as the user's message and the sample as the assistant's; the reply is read as above.
+    `tiny/prm` scores, after each step, that all steps so far are right, and last that the whole is: `last` is its own
+    verdict, `min` the most careful one, and `product` counts early steps again and again.
+    """
+
+    model: str
+    aggregate: str = "min"
+    score_alone: StepScorer | None = None
+    reads_text = True
+
+    def ask(self, candidate: Candidate) -> tuple[tuple[Message, ...], SamplingParameters]:
+        """See `AskingVerifier.ask`."""
+        messages = (Message("user", candidate.prompt), Message("assistant", candidate.text))
+        return messages, SamplingParameters(temperature=0.0, max_tokens=1)
+
+    def read(self, sample: Sample) -> Score:
+        """See `AskingVerifier.read`."""
+        decode = (sample.decode_tokens,) if sample.decode_tokens else ()  # most reward models only read
+        usage = CallUsage(sample.prefill_tokens, decode, counted_by=sample.counted_by)
+        steps = _step_scores(sample.text)
+        if not steps:
+            return Score(None, f"{self.model} scored no step: {sample.text[:80]!r}", self.model, usage)
+        return Score(AGGREGATES[self.aggregate](steps), model=self.model, usage=usage)
+
+    async def score(self, problem: Problem, candidates: Sequence[Candidate]) -> list[Score]:
+        """Score without store and ledger, by `score_alone` in a worker thread (see `Verifier.score`)."""
+        if self.score_alone is None:
+            raise NotImplementedError(f"{self.model} can only be asked through a pipeline")
+        samples = await asyncio.to_thread(
+            self.score_alone, [self.ask(candidate)[0] for candidate in candidates]
+        )
+        return [self.read(sample) for sample in samples]
+
+
+def _step_scores(text: str) -> list[float]:
+    """Return the step scores in a reply; none where it is not a list of numbers in [0, 1]."""
+    try:
+        steps = json.loads(text)
+    except ValueError:
+        return []
+    if not isinstance(steps, list) or not all(
+        isinstance(step, int | float) and 0 <= step <= 1 for step in steps
+    ):
+        return []
+    return [float(step) for step in steps]
