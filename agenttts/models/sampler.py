@@ -77,31 +77,37 @@ class StoredSampler:
         """
         n_paid = 0
         while True:
-            flight = self._flights.get(request.key)
+            flight = self._flying(request.key)
             if flight is None:
                 held = await self._store.get(request, n)
                 if len(held) >= n:
                     n_paid = min(n_paid, n)
                     return Drawn(tuple(held), n_paid, n - n_paid)
                 # Somebody else may have started while the store was read; there is no await between here and there.
-                flight = self._flights.get(request.key) or self._launch(request, n, purpose)
+                flight = self._flying(request.key) or self._launch(request, n, purpose)
             samples = await _join(flight)
             n_paid += flight.claim()
             if len(samples) >= n:
                 n_paid = min(n_paid, n)
                 return Drawn(tuple(samples[:n]), n_paid, n - n_paid)
 
+    def _flying(self, key: str) -> _Flight | None:
+        """Return the flight under way. One that has ended gives nothing more, and waiting for it would not even pause."""
+        flight = self._flights.get(key)
+        return None if flight is None or flight.task.done() else flight
+
     def _launch(self, request: Request, n: int, purpose: str) -> _Flight:
         flight = _Flight()
         flight.task = asyncio.get_running_loop().create_task(self._fly(flight, request, n, purpose))
         self._flights[request.key] = flight
-        flight.task.add_done_callback(lambda task: self._landed(request.key, task))
+        flight.task.add_done_callback(lambda _: self._landed(request.key, flight))
         return flight
 
-    def _landed(self, key: str, task: asyncio.Task[list[Sample]]) -> None:
-        del self._flights[key]
-        if not task.cancelled():
-            task.exception()  # waiters have it; where all of them are gone nobody needs it
+    def _landed(self, key: str, flight: _Flight) -> None:
+        if self._flights.get(key) is flight:  # the next one may be under way already
+            del self._flights[key]
+        if not flight.task.cancelled():
+            flight.task.exception()  # waiters have it; where all of them are gone nobody needs it
 
     async def _fly(self, flight: _Flight, request: Request, n: int, purpose: str) -> list[Sample]:
         held = await self._store.get(request, n)

@@ -173,6 +173,24 @@ async def test_who_comes_while_a_cancelled_draw_lands_starts_anew(bench: Bench) 
     assert first.cancelled() or first.cancelling()
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("n_pauses", range(16))
+async def test_who_asks_for_more_just_as_a_draw_lands_gets_more(bench: Bench, n_pauses: int) -> None:
+    # Once an endless loop that never paused: a draw that has ended was waited for as if it were under way.
+    client = GatedClient()
+    bench.clients.add("m", client)
+    request = ask(bench.clients)
+    first = asyncio.create_task(bench.sampler.sample(request, 1))
+    await _until(lambda: bool(client.asked))
+    client.gate.set()
+    for _ in range(n_pauses):
+        await asyncio.sleep(0)
+    more = await bench.sampler.sample(request, 3)
+    assert [sample.index for sample in more.samples] == [0, 1, 2]
+    assert (await first).samples == more.samples[:1]
+    assert client.asked == [(0, 1), (1, 2)]
+
+
 async def test_spending_never_passes_the_cap(bench: Bench, server: LocalServer) -> None:
     cost_model = CostModel({"m": card(server.url, parameters=1e9)})
     one_call = cost_model.charge("m", CallUsage(7, (3,)))
