@@ -1,18 +1,20 @@
-"""The seam of everything that proposes allocations, and the registry of names.
+"""The seams of everything that proposes allocations, and the registry of names.
 
 An allocator has no state of its own: what it knows is in the archive, so a study can stop, resume and accept results
-in any order (design as in treequest's ask/tell).
+in any order (design as in treequest's ask/tell). One that asks an LLM is a generator: it yields what it asks and
+receives the answer, and the study does the I/O; its memory goes into the archive with the round.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast, runtime_checkable
 
 from agenttts.errors import InputError
+from agenttts.models.base import Message
 from agenttts.pipeline.base import Allocation
 
 if TYPE_CHECKING:
@@ -21,7 +23,22 @@ if TYPE_CHECKING:
     from agenttts.allocators.space import Space
     from agenttts.study.archive import Archive
 
-__all__ = ["ALLOCATORS", "Allocator", "Proposal", "make_allocator"]
+__all__ = [
+    "ALLOCATORS",
+    "Allocator",
+    "AllocatorOptions",
+    "Briefing",
+    "Conversation",
+    "ConversingAllocator",
+    "Insight",
+    "PlannerAnswer",
+    "PlannerCall",
+    "Proposal",
+    "Sketch",
+    "StageBriefing",
+    "Turn",
+    "make_allocator",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +54,101 @@ class Proposal:
     """What was changed to make it fit the budget; empty where nothing was."""
 
 
+@dataclass(frozen=True, slots=True)
+class Insight:
+    """Something a planner says it has learnt."""
+
+    text: str
+    trials: tuple[int, ...] = ()
+    """Numbers of the trials it rests on; only trials that exist."""
+    confidence: float | None = None
+    """In [0, 1], as the planner states it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """How a planner believes the score of a stage's answer to rise with samples of one model."""
+
+    stage: str
+    model: str
+    one_sample: float
+    """Score with one sample, in [0, 1]."""
+    plateau: float
+    """Score that ever more samples approach, in [0, 1]."""
+    half_way: float
+    """Number of samples, above 1, at which half of the rise from `one_sample` to `plateau` is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannerCall:
+    """What an allocator asks the planner model."""
+
+    messages: tuple[Message, ...]
+    schema: Mapping[str, Any] | None = None
+    """JSON schema that the reply is asked to follow; it may not. `None`: free text."""
+    max_tokens: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class PlannerAnswer:
+    """What came back."""
+
+    text: str | None
+    """As the model wrote it, never trusted; `None` where no reply came."""
+    problem: str = ""
+    """Why there is none, in words: no reply in time, refused, budget of the planner used up."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What came of one conversation: a round's proposals, and what should be remembered."""
+
+    proposals: list[Proposal]
+    insights: tuple[Insight, ...] = ()
+    sketches: tuple[Sketch, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What went wrong or was changed, for the log: each malformed reply and each repair is named."""
+    memory: Mapping[str, Any] = field(default_factory=dict)
+    """Plain data for later rounds of the same allocator (guidelines, experience); see `Archive.memory`."""
+
+
+Conversation: TypeAlias = Generator[PlannerCall, PlannerAnswer, Turn]
+
+
+@dataclass(frozen=True, slots=True)
+class StageBriefing:
+    """What a planner is told about a stage."""
+
+    name: str
+    purpose: str
+    """The stage's description or the beginning of its prompt."""
+    models: Mapping[str, str]
+    """Model -> what is known of it, e.g. `7B parameters, 0.30 USD per million tokens`."""
+    prefill_tokens: float | None = None
+    decode_tokens: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Briefing:
+    """What a planner is told about the task. Never holds anything of the test split."""
+
+    task: str
+    description: str = ""
+    metric: str = ""
+    stages: tuple[StageBriefing, ...] = ()
+
+
+@dataclass(frozen=True)
+class AllocatorOptions:
+    """What the makers of allocators may use; each takes what it needs."""
+
+    briefing: Briefing = field(default_factory=lambda: Briefing("task"))
+    prompts: str | None = None
+    """Folder with prompt files that replace those of the package; `None`: the package's."""
+    switches: Mapping[str, Any] = field(default_factory=dict)
+    """Options of one allocator by name, e.g. the ablations of `agenttts`."""
+
+
 @runtime_checkable
 class Allocator(Protocol):
     """Proposes what to evaluate next."""
@@ -50,20 +162,33 @@ class Allocator(Protocol):
         ...
 
 
+@runtime_checkable
+class ConversingAllocator(Protocol):
+    """Proposes after asking an LLM."""
+
+    def converse(self, archive: Archive, space: Space, k: int, rng: np.random.Generator) -> Conversation:
+        """Yield calls, receive answers, return the round's turn; its proposals are as `Allocator.propose` promises.
+
+        Whatever the answers hold, the turn has `k` proposals where the feasible space holds so many: a planner that
+        fails costs one round's advice, never the run. Deterministic given the arguments and the answers.
+        """
+        ...
+
+
 ALLOCATORS: Mapping[str, str] = {
     "curves": "agenttts.allocators.curves:Curves",
     "grid": "agenttts.allocators.grid:Grid",
     "random": "agenttts.allocators.random:Random",
     "tpe": "agenttts.allocators.tpe:Tpe",
 }
-"""Name -> `module:class`, imported on first use."""
+"""Name -> `module:class`, imported on first use. A class with a method `build(options)` is made by it."""
 
 
-def make_allocator(name: str) -> Allocator:
+def make_allocator(name: str, options: AllocatorOptions | None = None) -> Allocator | ConversingAllocator:
     """Return the allocator of that name.
 
     Raises:
-        InputError: There is none.
+        InputError: There is none, or it does not know a switch.
     """
     place = ALLOCATORS.get(name)
     if place is None:
@@ -71,4 +196,10 @@ def make_allocator(name: str) -> Allocator:
         hint = f" Did you mean `{near[0]}`?" if near else ""
         raise InputError(f"allocator {name!r} is unknown; there are {', '.join(sorted(ALLOCATORS))}.{hint}")
     module, _, attribute = place.partition(":")
-    return cast("Allocator", getattr(importlib.import_module(module), attribute)())
+    kind = getattr(importlib.import_module(module), attribute)
+    options = options or AllocatorOptions()
+    if hasattr(kind, "build"):
+        return cast("Allocator | ConversingAllocator", kind.build(options))
+    if options.switches:
+        raise InputError(f"allocator {name!r} has no switches; given: {', '.join(options.switches)}")
+    return cast("Allocator | ConversingAllocator", kind())

@@ -6,7 +6,7 @@ No I/O and no schema here. Procedures that spend samples live in `strategies`, t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from agenttts.budgets.cost import Cost
@@ -34,10 +34,14 @@ class StageChoice:
     n_samples: int
     select: str
     """Label of one of the stage's `select` entries; `first` whenever `n_samples` is 1 (see `Allocation.canonical`)."""
+    below: float | None = None
+    """For a stage with `when`: it runs where the measure of the stage it watches is below this (0: never). `None` for
+    all other stages, which always run."""
 
     def __str__(self) -> str:
         how = "" if self.n_samples == 1 else f" {self.select}"
-        return f"{self.stage} {self.model} x{self.n_samples}{how}"
+        when = "" if self.below is None else f" below {self.below:g}"
+        return f"{self.stage} {self.model} x{self.n_samples}{how}{when}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -55,17 +59,13 @@ class Allocation:
 
     def canonical(self) -> Allocation:
         """Return the allocation with `first` as selector wherever there is one sample: all selectors agree there."""
-        return Allocation(
-            tuple(
-                StageChoice(c.stage, c.model, c.n_samples, "first") if c.n_samples == 1 else c
-                for c in self.choices
-            )
-        )
+        return Allocation(tuple(replace(c, select="first") if c.n_samples == 1 else c for c in self.choices))
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return plain data; `from_json` reads it back."""
         return [
             {"stage": c.stage, "model": c.model, "n_samples": c.n_samples, "select": c.select}
+            | ({} if c.below is None else {"below": c.below})
             for c in self.choices
         ]
 

@@ -7,18 +7,23 @@ allocator sees; it is the same whatever the order in which results came in.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from agenttts.budgets.cost import Cost
 from agenttts.pipeline.base import Allocation, Failure
 
+if TYPE_CHECKING:
+    from agenttts.allocators.base import Insight, Sketch
+
 __all__ = ["Archive", "Histogram", "ProblemFailure", "StageLengths", "Trial", "TrialStatus", "Unparsed"]
 
-TrialStatus = Literal["ok", "invalid", "over_budget"]
+TrialStatus = Literal["ok", "invalid", "over_budget", "stopped"]
 """`ok`; `invalid`: too many problems failed, so neither good nor bad; `over_budget`: its measured cost passes the
-budget, so it teaches but cannot win. A trial that was cut off is no trial: it is never scored and never enters."""
+budget, so it teaches but cannot win; `stopped`: racing ended it after part of the problems because it was surely worse
+than the best or surely over the budget, so it teaches (see `Archive.estimate`) but cannot win. A trial that was cut
+off by anything else is no trial: it is never scored and never enters."""
 
 Histogram = Mapping[int, int]
 """Number of tokens -> how often."""
@@ -159,18 +164,62 @@ class Trial:
 
 @dataclass(frozen=True)
 class Archive:
-    """Trials in the order of their numbers."""
+    """Trials in the order of their numbers, and what planners left behind."""
 
     trials: tuple[Trial, ...] = ()
+    insights: tuple[Insight, ...] = ()
+    """Of all rounds so far, oldest first."""
+    sketches: tuple[Sketch, ...] = ()
+    """Of all rounds so far, oldest first: later ones of the same stage and model replace earlier ones."""
+    memory: tuple[Mapping[str, Any], ...] = ()
+    """`Turn.memory` of each round so far that was planned by a conversation, oldest first."""
 
     @classmethod
     def of(cls, trials: Iterable[Trial]) -> Archive:
         """Return the archive of trials that may come in any order."""
         return cls(tuple(sorted(trials, key=lambda trial: trial.number)))
 
+    def with_trials(self, trials: Iterable[Trial]) -> Archive:
+        """Return the same archive with more trials."""
+        return replace(self, trials=Archive.of([*self.trials, *trials]).trials)
+
+    def with_turn(
+        self, insights: Iterable[Insight], sketches: Iterable[Sketch], memory: Mapping[str, Any]
+    ) -> Archive:
+        """Return the same archive with what a conversation left behind."""
+        return replace(
+            self,
+            insights=(*self.insights, *insights),
+            sketches=(*self.sketches, *sketches),
+            memory=(*self.memory, memory),
+        )
+
+    @cached_property
+    def _full_means(self) -> Mapping[str, float]:
+        """Mean score by problem over the trials that saw every problem."""
+        full = [trial for trial in self.valid if trial.status != "stopped"]
+        sums: dict[str, list[float]] = {}
+        for trial in full:
+            for name, score in trial.scores.items():
+                sums.setdefault(name, []).append(score)
+        return {name: sum(scores) / len(scores) for name, scores in sums.items()}
+
+    def estimate(self, trial: Trial) -> float:
+        """Return a trial's score as an estimate for all problems.
+
+        For a stopped trial the problems it saw may be easier or harder than the rest: the difference is taken from
+        the trials that saw all of them. For others it is `Trial.score`.
+        """
+        means = self._full_means
+        seen = [name for name in sorted(trial.scores) if name in means]
+        if trial.status != "stopped" or not seen:
+            return trial.score
+        shift = sum(means.values()) / len(means) - sum(means[name] for name in seen) / len(seen)
+        return min(1.0, max(0.0, trial.score + shift))
+
     @cached_property
     def valid(self) -> tuple[Trial, ...]:
-        """Trials with a score that means something: `ok` and `over_budget`."""
+        """Trials with a score that means something: all but `invalid`. For `stopped` ones read `estimate`."""
         return tuple(trial for trial in self.trials if trial.status != "invalid" and trial.scores)
 
     @cached_property
