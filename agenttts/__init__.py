@@ -15,11 +15,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agenttts.api import aoptimize, evaluate, optimize
+    from agenttts.api import aoptimize, compare, evaluate, optimize
     from agenttts.budgets.cost import Budget, Cost, Unit
     from agenttts.errors import AgentTTSError
     from agenttts.pipeline.base import Allocation, Problem, StageChoice
     from agenttts.pipeline.plan import Plan
+    from agenttts.study.comparison_runs import ComparisonResult
     from agenttts.study.result import StudyOptions, StudyResult
     from agenttts.study.study import Study
     from agenttts.task.task import Task
@@ -30,6 +31,7 @@ __all__ = [
     "AgentTTSError",
     "Allocation",
     "Budget",
+    "ComparisonResult",
     "Cost",
     "Plan",
     "Problem",
@@ -41,6 +43,7 @@ __all__ = [
     "Unit",
     "__version__",
     "aoptimize",
+    "compare",
     "evaluate",
     "optimize",
 ]
@@ -49,6 +52,7 @@ _HOMES = {
     "AgentTTSError": "agenttts.errors",
     "Allocation": "agenttts.pipeline.base",
     "Budget": "agenttts.budgets.cost",
+    "ComparisonResult": "agenttts.study.comparison_runs",
     "Cost": "agenttts.budgets.cost",
     "Plan": "agenttts.pipeline.plan",
     "Problem": "agenttts.pipeline.base",
@@ -59,6 +63,7 @@ _HOMES = {
     "Task": "agenttts.task.task",
     "Unit": "agenttts.budgets.cost",
     "aoptimize": "agenttts.api",
+    "compare": "agenttts.api",
     "evaluate": "agenttts.api",
     "optimize": "agenttts.api",
 }

@@ -6,11 +6,33 @@ at once. Exit codes and the form of errors are decided in `agenttts._cli.console
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from agenttts._cli.compare_command import compare
+from agenttts._cli.options import (
+    BudgetOption,
+    ConcurrencyOption,
+    ConfirmOption,
+    EndpointOption,
+    JsonOption,
+    PlannerBudgetOption,
+    PlannerOption,
+    PlannerPromptsOption,
+    RacingOption,
+    RunsFolderOption,
+    SearchBudgetOption,
+    SearchProblemsOption,
+    SourceOption,
+    Split,
+    StoreOption,
+    TaskArgument,
+    TrustOption,
+    YesOption,
+)
+from agenttts._cli.record_commands import record_app
 
 __all__ = ["app", "main"]
 
@@ -29,66 +51,6 @@ app = typer.Typer(
     epilog=_EXIT_CODES,
     help="Find the model and the number of samples for every stage of an LLM pipeline that score best in a budget.",
 )
-
-
-class Source(StrEnum):
-    """Which client talks to an endpoint."""
-
-    OPENAI = "openai"
-    LITELLM = "litellm"
-
-
-class Split(StrEnum):
-    """Which problems to answer."""
-
-    TEST = "test"
-    SEARCH = "search"
-
-
-TaskArgument = Annotated[
-    str,
-    typer.Argument(metavar="TASK", help="A task file, its folder, or a name that `agenttts tasks` lists."),
-]
-BudgetOption = Annotated[
-    str | None,
-    typer.Option(
-        "--budget",
-        "-b",
-        metavar="AMOUNT[UNIT]",
-        help="Most that one problem may cost, e.g. 1e6 or 0.002usd. Units: gflops, usd, tokens, seconds, paper.",
-        show_default="the task's",
-    ),
-]
-StoreOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="URL",
-        help="Where draws are kept: sqlite:///file, postgresql+psycopg://..., memory:",
-        show_default="runs/samples.sqlite",
-    ),
-]
-EndpointOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="URL",
-        help="Take every model from this OpenAI-compatible base URL. It is sent the key of OPENAI_API_KEY (or of the card's api_key_env), if set.",
-    ),
-]
-SourceOption = Annotated[
-    Source | None, typer.Option(help="Client used for --endpoint.", show_default="openai")
-]
-TrustOption = Annotated[bool, typer.Option("--trust", help="Run the Python functions that the task names.")]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")
-]
-ConcurrencyOption = Annotated[
-    int | None, typer.Option(min=1, help="Problems worked on at a time.", show_default="32")
-]
-SearchProblemsOption = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="N", help="Use only N search problems.", show_default="the task's"),
-]
-RunsFolderOption = Annotated[Path, typer.Option("--folder", help="Folder of the runs.")]
 
 
 def _version(wanted: bool) -> None:
@@ -120,17 +82,21 @@ def optimize(
     budget: BudgetOption = None,
     allocator: Annotated[
         str | None,
-        typer.Option(help="What proposes allocations: curves, tpe, random, grid.", show_default="curves"),
+        typer.Option(
+            help="What proposes allocations, e.g. agent, curves, tpe, random, grid.",
+            show_default="agent where a planner is set, else curves",
+        ),
+    ] = None,
+    planner: PlannerOption = None,
+    planner_budget: PlannerBudgetOption = None,
+    planner_prompts: PlannerPromptsOption = None,
+    switch: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Option of the allocator; may be given several times."),
     ] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Allocations to try.", show_default="40")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same run.", show_default="0")] = None,
-    search_budget: Annotated[
-        str | None,
-        typer.Option(
-            metavar="AMOUNT[UNIT]",
-            help="Most that the whole search may spend; it stops there and can be resumed.",
-        ),
-    ] = None,
+    search_budget: SearchBudgetOption = None,
     run: Annotated[
         str | None,
         typer.Option(
@@ -144,19 +110,10 @@ def optimize(
     source: SourceOption = None,
     concurrency: ConcurrencyOption = None,
     search_problems: SearchProblemsOption = None,
-    confirm: Annotated[
-        bool,
-        typer.Option("--confirm/--no-confirm", help="Score the winner on problems not used for choosing."),
-    ] = True,
+    confirm: ConfirmOption = True,
+    racing: RacingOption = True,
     trust: TrustOption = False,
-    yes: Annotated[
-        bool,
-        typer.Option(
-            "--yes",
-            "-y",
-            help="Agree to spending money. Without it you are asked, or, off a terminal, refused (code 2).",
-        ),
-    ] = False,
+    yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Search for the best allocation within a budget; writes plan.yaml into the run's folder."""
@@ -170,6 +127,10 @@ def optimize(
                 task=task,
                 budget=budget,
                 allocator=allocator,
+                planner=planner,
+                planner_budget=planner_budget,
+                planner_prompts=planner_prompts,
+                switches=switch or None,
                 n_trials=trials,
                 seed=seed,
                 search_budget=search_budget,
@@ -180,11 +141,15 @@ def optimize(
                 concurrency=concurrency,
                 n_search=search_problems,
                 confirm=confirm,
+                racing=racing,
                 trust=trust,
                 yes=yes,
                 as_json=as_json,
             )
         )
+
+
+app.command(epilog=_EXIT_CODES)(compare)
 
 
 @app.command(epilog=_EXIT_CODES)
@@ -304,6 +269,9 @@ def runs(folder: RunsFolderOption = Path("runs"), as_json: JsonOption = False) -
         from agenttts._cli.runs import run_runs
 
         run_runs(folder, as_json=as_json)
+
+
+app.add_typer(record_app, name="record", epilog=_EXIT_CODES)
 
 
 def main() -> None:

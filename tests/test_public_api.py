@@ -63,6 +63,7 @@ def test_the_promise_is_what_it_was():
         "AgentTTSError",
         "Allocation",
         "Budget",
+        "ComparisonResult",
         "Cost",
         "Plan",
         "Problem",
@@ -74,6 +75,7 @@ def test_the_promise_is_what_it_was():
         "Unit",
         "__version__",
         "aoptimize",
+        "compare",
         "evaluate",
         "optimize",
     }

@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING, Any
 from agenttts._cli.console import clean, fold, print_json, say
 from agenttts._cli.quoting import StudyForecast, forecast, quote_json, quote_table
 from agenttts._cli.words import allocation_text, amount_text, plural, provenance
+from agenttts.errors import InfeasibleBudgetError
 
 if TYPE_CHECKING:
     from agenttts.study.result import StudyOptions
+    from agenttts.task.options import WhenBlock
     from agenttts.task.schema import StageBlock
     from agenttts.task.task import Task
 
 __all__ = ["run_check"]
+
+
+CONDITIONAL = "Stages with `when` are taken to run on every problem until draws show how often they do."
 
 
 def run_check(
@@ -36,11 +41,26 @@ def run_check(
     if not as_json:
         say(task_text(task))
     options = study_options(task, budget=budget, n_trials=n_trials)
-    known = forecast(task, options)
+    try:
+        known = forecast(task, options)
+    except InfeasibleBudgetError as error:
+        raise InfeasibleBudgetError(f"{_budget_place(name, budget)}: {error}") from error
     if as_json:
         print_json(check_json(task, options, known))
     else:
         say(f"\n{space_text(task, options, known)}")
+
+
+def _budget_place(name: str, budget: str | None) -> str:
+    """Return where the budget was given: the option, or file, line and key."""
+    if budget is not None:
+        return f"--budget {budget}"
+    from agenttts.catalogue import resolve_task
+    from agenttts.task.reading import read_document
+
+    document = read_document(resolve_task(name))
+    path, line = document.place(("budget", "default"))
+    return f"{document.file}:{line}: {'.'.join(map(str, path))}"
 
 
 def task_text(task: Task) -> str:
@@ -71,7 +91,8 @@ def _stage_lines(stage: StageBlock) -> list[str]:
     rows = [
         ("models", ", ".join(map(clean, stage.models))),
         ("samples", ", ".join(map(str, stage.sample_counts))),
-        ("select", ", ".join(clean(way.name) for way in stage.select)),
+        ("select", ", ".join(clean(way.name) for way in stage.select) + _pooled(stage)),
+        *([("when", when_text(stage.when))] if stage.when is not None else []),
         ("parse", stage.parse.rule),
         ("sampling", f"temperature {sampling.temperature:g}, at most {plural(sampling.max_tokens, 'token')}"),
     ]
@@ -79,6 +100,16 @@ def _stage_lines(stage: StageBlock) -> list[str]:
         gold = f" against {clean(stage.score.gold)}" if stage.score.gold else ""
         rows.append(("score", f"{stage.score.verifier.kind}{gold}"))
     return [fold(text, first=f"  {label:<10}") for label, text in rows]
+
+
+def _pooled(stage: StageBlock) -> str:
+    return f", votes pooled with {clean(stage.when.stage)}" if stage.pool and stage.when else ""
+
+
+def when_text(when: WhenBlock) -> str:
+    """Return on which problems a stage runs, for people."""
+    thresholds = " or ".join(f"{below:g}" for below in when.thresholds)
+    return f"where the {when.measure.replace('_', ' ')} of {clean(when.stage)} is below {thresholds}"
 
 
 def space_text(task: Task, options: StudyOptions, known: StudyForecast) -> str:
@@ -111,6 +142,7 @@ def space_text(task: Task, options: StudyOptions, known: StudyForecast) -> str:
                 "completion at its longest, no reuse, and each figure at the allocation that needs most of it. "
                 "Time is by the rate limits and speeds on the cards."
             ),
+            *([fold(CONDITIONAL)] if known.space.structure.when else []),
             fold(provenance(task, _models(task)).replace("Figures come from", "Draws will come from")),
         ]
     )

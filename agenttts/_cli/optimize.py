@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from agenttts._cli.advice import planner_quote
 from agenttts._cli.console import ask, clean, fold, print_json, say, say_aside
 from agenttts._cli.progress import watching
 from agenttts._cli.results import result_json, result_text
@@ -17,6 +19,7 @@ from agenttts._cli.words import amount_text, duration_text
 from agenttts.errors import InfeasibleBudgetError, InputError
 
 if TYPE_CHECKING:
+    from agenttts._cli.quoting import StudyForecast
     from agenttts.study.opening import OpenedStudy
     from agenttts.study.result import StudyOptions, StudyResult
     from agenttts.task.task import Task
@@ -24,7 +27,17 @@ if TYPE_CHECKING:
 __all__ = ["OptimizeRequest", "run_optimize"]
 
 EXIT_CODES = {"finished": 0, "search_budget_exhausted": 3, "interrupted": 130}
-AMENDABLE = {"task", "n_trials", "search_budget", "concurrency", "trust", "yes", "as_json", "confirm"}
+AMENDABLE = {
+    "task",
+    "n_trials",
+    "search_budget",
+    "concurrency",
+    "trust",
+    "yes",
+    "as_json",
+    "confirm",
+    "racing",
+}
 """What may be said when going on with a run by its folder; the rest was fixed when it began."""
 
 
@@ -35,6 +48,10 @@ class OptimizeRequest:
     task: str
     budget: str | None
     allocator: str | None
+    planner: str | None
+    planner_budget: str | None
+    planner_prompts: Path | None
+    switches: list[str] | None
     n_trials: int | None
     seed: int | None
     search_budget: str | None
@@ -45,6 +62,7 @@ class OptimizeRequest:
     concurrency: int | None
     n_search: int | None
     confirm: bool
+    racing: bool
     trust: bool
     yes: bool
     as_json: bool
@@ -66,8 +84,9 @@ def _resume(request: OptimizeRequest) -> OpenedStudy:
 
     fixed = [field.name for field in fields(request) if field.name not in AMENDABLE]
     said = [name for name in fixed if getattr(request, name) is not None]
-    if said or not request.confirm:
-        names = ", ".join([*said, *([] if request.confirm else ["no_confirm"])])
+    said += [f"no_{name}" for name in ("confirm", "racing") if not getattr(request, name)]
+    if said:
+        names = ", ".join(said)
         raise InputError(
             f"{request.task} is a run: what it was begun with is fixed, and {names} cannot be changed. "
             "Name the task instead to begin another run."
@@ -96,16 +115,39 @@ def _begin(request: OptimizeRequest) -> OpenedStudy:
     options = study_options(
         task,
         budget=request.budget,
-        allocator=request.allocator or "curves",
+        allocator=request.allocator,
+        planner=request.planner,
+        planner_budget=request.planner_budget,
+        planner_prompts=request.planner_prompts,
+        switches=_switches(request.switches or []),
         n_trials=request.n_trials or 40,
         seed=request.seed or 0,
         search_budget=request.search_budget,
         concurrency=request.concurrency or 32,
         confirm=request.confirm,
+        racing=request.racing,
     )
     if not Study.exists(run_folder(request.run or run_name(task, options))):
         _quote(task, options, yes=request.yes)
     return open_study(task, options, run=request.run, store=request.store)
+
+
+def _switches(given: list[str]) -> dict[str, Any]:
+    """Read `name=value` pairs; values are true, false, numbers or words.
+
+    Raises:
+        InputError: Not a pair.
+    """
+    switches: dict[str, Any] = {}
+    for pair in given:
+        name, equals, text = pair.partition("=")
+        if not name or not equals:
+            raise InputError(f"--switch {pair}: expected NAME=VALUE, e.g. --switch no_insight1=true")
+        try:
+            switches[name] = json.loads(text)
+        except ValueError:
+            switches[name] = text
+    return switches
 
 
 def _quote(task: Task, options: StudyOptions, *, yes: bool) -> None:
@@ -120,7 +162,7 @@ def _quote(task: Task, options: StudyOptions, *, yes: bool) -> None:
             "No quote: by the lengths assumed before any draw nothing fits the budget; the pilot will tell."
         )
         return
-    expected, worst = known.quote.expected, known.quote.worst
+    expected = known.quote.expected
     usd = expected.cost.usd
     parts = [f"{expected.calls:,.0f} calls"]
     if expected.cost.flops is not None:
@@ -133,11 +175,26 @@ def _quote(task: Task, options: StudyOptions, *, yes: bool) -> None:
     say_aside(f"{clean(task.file.name)}: {takes} {', '.join(parts)} (agenttts check tells more)")
     if known.caution:
         say_aside(fold(known.caution))
-    if usd and not yes:
-        at_worst = "" if worst.cost.usd is None else f", at worst {amount_text(worst.cost.usd)}"
-        if not ask(f"This will cost, {known.label}, {amount_text(usd)} USD{at_worst}. Go on?"):
-            say_aside("Nothing was spent.")
-            raise typer.Exit(0)
+    adviser = planner_quote(task, options)
+    if adviser is not None:
+        say_aside(fold(adviser.text))
+    if not yes:
+        _agree(known, 0.0 if adviser is None else adviser.usd)
+
+
+def _agree(known: StudyForecast, planner_usd: float) -> None:
+    """Ask whether to go on where that costs money, the planner's calls included."""
+    usd, worst = known.quote.expected.cost.usd or 0.0, known.quote.worst.cost.usd
+    if not usd and not planner_usd:
+        return
+    at_worst = "" if worst is None else f", at worst {amount_text(worst)}"
+    question = f"This will cost, {known.label}, {amount_text(usd)} USD{at_worst}"
+    if planner_usd:
+        advice = f"up to {amount_text(planner_usd)} USD for the planner"
+        question = f"{question}, and {advice}" if usd else f"This will cost {advice}"
+    if not ask(f"{question}. Go on?"):
+        say_aside("Nothing was spent.")
+        raise typer.Exit(0)
 
 
 def _run(opened: OpenedStudy) -> StudyResult:

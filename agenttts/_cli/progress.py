@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from agenttts._cli.console import clean, say_aside, width
 from agenttts._cli.words import allocation_text, amount_text, duration_text
 from agenttts.budgets.cost import Budget, Cost, Unit, amount
+from agenttts.errors import CardError
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -25,6 +26,7 @@ SECONDS_BETWEEN_WAITS = 10.0
 SECONDS_BETWEEN_DRAWINGS = 0.1
 PHASES = {
     "pilot": "pilot: learning how long prompts and answers are",
+    "planning": "asking the planner",
     "round": "",
     "confirming": "confirming winner and runner-up on unseen problems",
 }
@@ -132,12 +134,21 @@ def _best(event: ProgressEvent, *, short: bool = False) -> str:
 
 
 def _spent(event: ProgressEvent, cap: Budget | None, unit: Unit) -> str:
-    shown = cap.unit if cap is not None else unit
+    shown = cap.unit if cap is not None else _known_unit(event.spent, unit)
     of = "" if cap is None else f" of {amount_text(cap.amount)}"
     return (
         f"spent {_amount(event.spent, shown)}{of} {_sum_unit(shown).label}; "
         f"draws {event.n_paid:,} paid, {event.n_reused:,} reused"
     )
+
+
+def _known_unit(cost: Cost, unit: Unit) -> Unit:
+    """Return the unit, or tokens where the cost in it is unknown: a planner's card may lack what tasks' cards have."""
+    try:
+        amount(cost, _sum_unit(unit))
+    except CardError:
+        return Unit.TOKENS
+    return unit
 
 
 def _sum_unit(unit: Unit) -> Unit:

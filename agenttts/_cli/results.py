@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agenttts._cli.advice import advice_json, advice_text
 from agenttts._cli.console import clean, fold, table
 from agenttts._cli.words import (
     allocation_text,
@@ -38,6 +39,9 @@ def result_text(task: Task, result: StudyResult, folder: Path, *, resumed: bool)
     if result.best is not None:
         blocks += [_plan_table(result.best), _figures(task, result, result.best)]
     blocks.append(_bill(result, folder))
+    advice = advice_text(result)
+    if advice:
+        blocks.append(advice)
     notes = count_notes(result.counted_by, splits=False)
     if notes:
         blocks.append("\n".join(fold(clean(note)) for note in notes))
@@ -68,10 +72,21 @@ def _head(task: Task, result: StudyResult, folder: Path, resumed: bool) -> str:
 
 
 def _plan_table(best: Trial) -> str:
+    choices = best.allocation.choices
     rows = [
-        [clean(c.stage), clean(c.model), str(c.n_samples), clean(c.select)] for c in best.allocation.choices
+        [clean(c.stage), "-", "0", "-"]
+        if c.below == 0
+        else [clean(c.stage), clean(c.model), str(c.n_samples), clean(c.select)]
+        for c in choices
     ]
-    return table(["stage", "model", "samples", "select"], rows, right=[2])
+    head = ["stage", "model", "samples", "select"]
+    if any(c.below is not None for c in choices):
+        head.append("runs below")
+        for row, choice in zip(rows, choices, strict=True):
+            row.append(
+                "always" if choice.below is None else "never" if choice.below == 0 else f"{choice.below:g}"
+            )
+    return table(head, rows, right=[2])
 
 
 def _figures(task: Task, result: StudyResult, best: Trial) -> str:
@@ -173,11 +188,11 @@ def _failures(result: StudyResult) -> list[str]:
 def _next_steps(result: StudyResult, folder: Path) -> str:
     if result.status == "search_budget_exhausted":
         return (
-            "The search budget is spent; everything paid for is kept. Go on with a larger one:\n"
+            f"{fold(f'The search budget is spent; {result.what_is_kept}. Go on with a larger one:')}\n"
             f"  agenttts optimize {folder} --search-budget AMOUNT"
         )
     if result.status == "interrupted":
-        return f"Interrupted; everything paid for is kept. Go on:\n  agenttts optimize {folder}"
+        return f"{fold(f'Interrupted; {result.what_is_kept}. Go on:')}\n  agenttts optimize {folder}"
     if result.plan_path is None:
         return "No plan was written. A larger budget or other models may help."
     return (
@@ -214,6 +229,7 @@ def result_json(task: Task, result: StudyResult, folder: Path, *, resumed: bool)
         "n_feasible": result.n_feasible,
         "n_allocations": result.n_allocations,
         "plan": _plan_json(result),
+        **advice_json(result),
         "figures_from": provenance(task, models) if models else "",
     }
 
@@ -233,7 +249,10 @@ def _trial_json(trial: Trial | None, interval: Interval | None) -> dict[str, Any
         "status": trial.status,
         "score": trial.score if trial.scores else None,
         "charged": trial.charged,
+        "n_scored": len(trial.scores),
         "n_failed": trial.n_failed,
+        "stopped_because": trial.stopped_because,
+        "estimated_from": dict(trial.estimated_from),
         "origin": trial.origin,
         "n_paid": trial.n_paid,
         "n_reused": trial.n_reused,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from agenttts._cli.console import clean
 from agenttts.budgets.cost import Budget, Cost, plain_digits
+from agenttts.report.provenance import provenance
 
 if TYPE_CHECKING:
     from agenttts.pipeline.base import Allocation
@@ -92,21 +93,3 @@ def duration_text(seconds: float | None) -> str:
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
-
-
-CAUTIONS = {
-    "tiny": "The tiny family has 30 thousand to a million parameters: its figures say nothing about large models.",
-    "simulated": "A simulation says nothing about real models.",
-}
-
-
-def provenance(task: Task, models: Iterable[str]) -> str:
-    """Return a sentence that names what the figures of these models come from, with the caution that it deserves."""
-    from agenttts.pipeline.plan import figures_from
-
-    names = sorted(set(models))
-    families = {name.partition("/")[0] for name in names}
-    where = sorted({task.cards[name].base_url or "" for name in names} - {""})
-    served = f", served by {' and '.join(where)}" if where else ""
-    cautions = [text for family, text in CAUTIONS.items() if family in families]
-    return " ".join([f"Figures come from {figures_from(task, names)}{served}.", *cautions])

@@ -97,6 +97,9 @@ class PlannerAnswer:
     """As the model wrote it, never trusted; `None` where no reply came."""
     problem: str = ""
     """Why there is none, in words: no reply in time, refused, budget of the planner used up."""
+    prefill_tokens: int = 0
+    """What the call read and wrote, whether or not it was paid for now."""
+    decode_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -176,8 +179,16 @@ class ConversingAllocator(Protocol):
 
 
 ALLOCATORS: Mapping[str, str] = {
+    "agent": "agenttts.allocators.agent:Agent",
+    "agenthpo": "agenttts.allocators.agenthpo:AgentHpo",
+    "agenttts": "agenttts.allocators.agenttts:AgentTts",
+    "cmaes": "agenttts.allocators.cmaes:CmaEs",
     "curves": "agenttts.allocators.curves:Curves",
+    "gp": "agenttts.allocators.gp:Gp",
     "grid": "agenttts.allocators.grid:Grid",
+    "llm_zs": "agenttts.allocators.llm_zs:LlmZs",
+    "mlcopilot": "agenttts.allocators.mlcopilot:MlCopilot",
+    "nsga2": "agenttts.allocators.nsga2:Nsga2",
     "random": "agenttts.allocators.random:Random",
     "tpe": "agenttts.allocators.tpe:Tpe",
 }

@@ -1,10 +1,12 @@
-"""Make an allocation fit the budget while changing what hurts least: samples before models."""
+"""Make an allocation fit the budget while changing what hurts least: samples, then how often stages run, then models."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agenttts.pipeline.base import Allocation, StageChoice
+from agenttts.task.options import ALWAYS
 
 if TYPE_CHECKING:
     from agenttts.allocators.space import Space
@@ -19,7 +21,7 @@ def repaired(space: Space, allocation: Allocation) -> tuple[Allocation, str]:
     if tuple(choice.stage for choice in wanted) != names:
         raise ValueError(f"expected a choice for each of the stages {', '.join(names)}, in this order")
     present = [_snap(space, s, choice) for s, choice in enumerate(wanted)]
-    for step in (_fewer_samples, _cheaper_model):
+    for step in (_fewer_samples, _lower_threshold, _cheaper_model):
         while not space.feasible(Allocation(tuple(present))):
             changed = step(space, present)
             if changed is None:
@@ -36,18 +38,27 @@ def _snap(space: Space, stage: int, choice: StageChoice) -> StageChoice:
     choices = space.stages[stage]
     if choice in choices:
         return choice
-    same = [c for c in choices if c.model == choice.model]
+    off = [c for c in choices if c.below == 0]
+    if choice.below == 0 and off:
+        return off[0]
+    same = [c for c in choices if c.model == choice.model and c.below != 0]
     if not same:
         raise ValueError(f"stage {choice.stage} has no model {choice.model}")
 
-    def distance(c: StageChoice) -> tuple[bool, int, bool]:
-        return c.n_samples > choice.n_samples, abs(c.n_samples - choice.n_samples), c.select != choice.select
+    def distance(c: StageChoice) -> tuple[float, bool, int, bool]:
+        return (
+            abs((c.below or 0.0) - (ALWAYS if choice.below is None else choice.below)),
+            c.n_samples > choice.n_samples,
+            abs(c.n_samples - choice.n_samples),
+            c.select != choice.select,
+        )
 
     return min(same, key=distance)
 
 
 def _by_cost(space: Space, present: list[StageChoice]) -> list[int]:
-    return sorted(range(len(present)), key=lambda s: -space.cost_of(present[s]))
+    costs = space.stage_costs(Allocation(tuple(present)))
+    return sorted(range(len(present)), key=lambda s: -costs[s])
 
 
 def _fewer_samples(space: Space, present: list[StageChoice]) -> tuple[int, StageChoice] | None:
@@ -57,17 +68,38 @@ def _fewer_samples(space: Space, present: list[StageChoice]) -> tuple[int, Stage
         smaller = [
             c
             for c in space.stages[s]
-            if c.model == now.model and c.n_samples < now.n_samples and space.cost_of(c) < space.cost_of(now)
+            if c.model == now.model
+            and c.below == now.below
+            and c.n_samples < now.n_samples
+            and space.cost_of(c) < space.cost_of(now)
         ]
         if smaller:
             return s, max(smaller, key=lambda c: (c.n_samples, c.select == now.select))
     return None
 
 
+def _lower_threshold(space: Space, present: list[StageChoice]) -> tuple[int, StageChoice] | None:
+    """Return the dearest stage that can run more rarely, with the next lower threshold."""
+    for s in _by_cost(space, present):
+        now = present[s]
+        lower = [
+            c
+            for c in space.stages[s]
+            if c.below is not None and now.below is not None and c.below < now.below
+        ]
+        rarer = [c for c in lower if c.below == 0 or replace(c, below=now.below) == now]
+        if rarer:
+            return s, max(rarer, key=lambda c: c.below or 0.0)
+    return None
+
+
 def _cheaper_model(space: Space, present: list[StageChoice]) -> tuple[int, StageChoice] | None:
     """Return the dearest stage that has a cheaper choice, with the dearest of those that cost less."""
     for s in _by_cost(space, present):
-        cheaper = [c for c in space.stages[s] if space.cost_of(c) < space.cost_of(present[s])]
+        now = present[s]
+        cheaper = [
+            c for c in space.stages[s] if c.below == now.below and space.cost_of(c) < space.cost_of(now)
+        ]
         if cheaper:
             # Few samples: what a cheaper model saves should not go into samples that nobody asked for.
             fewest = min(c.n_samples for c in cheaper)

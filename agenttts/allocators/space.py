@@ -1,12 +1,13 @@
 """The allocations to choose from, what each is expected to cost, and which of them fit the budget.
 
-Expected costs add up by stage, so the feasible set is that of a knapsack. Small spaces are enumerated; in large ones
+Expected costs add up by stage, so the feasible set is that of a knapsack; a stage that runs on a condition counts with
+the share of problems on which it is expected to run (see `conditional`). Small spaces are enumerated; in large ones
 points are placed by counting completions on a grid of costs. Nothing here draws or scores anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -15,7 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from agenttts.allocators.conditional import Conditional, add_up, cheapest_of, least_costs
 from agenttts.allocators.repair import repaired
+from agenttts.allocators.structure import Structure, stage_choices
 from agenttts.budgets.cost import Budget, Unit, amount
 from agenttts.errors import CardError, InfeasibleBudgetError, InputError
 from agenttts.models.base import CallUsage
@@ -24,7 +27,6 @@ from agenttts.pipeline.base import Allocation, StageChoice
 if TYPE_CHECKING:
     from agenttts.budgets.cost_model import CostModel
     from agenttts.budgets.lengths import Lengths
-    from agenttts.task.schema import StageBlock
     from agenttts.task.task import Task
 
 __all__ = ["Indices", "Space", "Structure", "refuse_hopeless", "stage_choices"]
@@ -35,70 +37,12 @@ Indices = NDArray[np.int32]
 ENUMERATED_UP_TO = 2_000_000
 """Spaces of up to this many allocations are enumerated."""
 N_BINS = 2048
+MOST_ROUNDS = 1000
+"""Tries to draw what fits."""
 N_COUNTING = 20_000
 """Points of the Monte Carlo estimate of the number of feasible allocations."""
 SLACK = 1e-9
 """Relative; sums of the same costs in another order may differ in the last bits."""
-
-
-@dataclass(frozen=True)
-class Structure:
-    """How stages hang together, as far as an allocator needs to know."""
-
-    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """LLM stage -> LLM stages whose answers it uses (through function stages where there are some)."""
-    final: str | None = None
-    """LLM stage whose answer is scored in the end; `None` where a function stage's is."""
-    kinds: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    """(stage, label of a selector) -> its kind."""
-
-    def kind(self, choice: StageChoice) -> str:
-        """Return the kind of a choice's selector; its label where none is known."""
-        return self.kinds.get((choice.stage, choice.select), choice.select)
-
-    @classmethod
-    def of(cls, task: Task) -> Structure:
-        """Read the structure of a task."""
-        stages = task.file.stages
-        llm = {name for name, block in stages.items() if block.function is None}
-        final = task.file.score.stage or list(stages)[-1]
-        return cls(
-            needs={name: _llm_needs(name, stages, llm) for name in stages if name in llm},
-            final=final if final in llm else None,
-            kinds={(name, way.name): way.kind for name in llm for way in stages[name].select},
-        )
-
-
-def _llm_needs(name: str, stages: Mapping[str, StageBlock], llm: set[str]) -> tuple[str, ...]:
-    found: dict[str, None] = {}
-    for need in stages[name].needs:
-        found.update(dict.fromkeys([need] if need in llm else _llm_needs(need, stages, llm)))
-    return tuple(found)
-
-
-def stage_choices(
-    name: str, block: StageBlock, max_recorded: Callable[[str, str], int | None] | None = None
-) -> tuple[StageChoice, ...]:
-    """Return every different choice of one LLM stage.
-
-    With one sample all selectors agree, so there is one choice for it, labelled `first`. The selector `first` with
-    more samples answers as with one and costs more; it is left out where one sample is on offer.
-
-    Args:
-        name: Name of the stage.
-        block: Its block in the task file.
-        max_recorded: (stage, model) -> draws that a recording holds, `None` where draws are without end.
-    """
-    choices: dict[StageChoice, None] = {}
-    for model in block.models:
-        limit = max_recorded(name, model) if max_recorded is not None else None
-        counts = [n for n in block.sample_counts if limit is None or n <= limit]
-        for n in counts:
-            for way in block.select:
-                if n > 1 and way.kind == "first" and 1 in counts:
-                    continue
-                choices[StageChoice(name, model, n, "first" if n == 1 else way.name)] = None
-    return tuple(choices)
 
 
 def _require_meaning(
@@ -123,18 +67,20 @@ def _require_meaning(
 class Space:
     """Every allocation, with expected costs and the budget.
 
-    Build it with `Space.build`; the constructor takes any costs that add up by stage.
+    Build it with `Space.build`; the constructor takes any costs.
     """
 
     stages: tuple[tuple[StageChoice, ...], ...]
     """Choices by LLM stage, in the order of the task."""
     costs: tuple[tuple[float, ...], ...]
-    """Expected charged cost of each choice, in the unit of the budget."""
+    """Expected charged cost of each choice on a problem on which its stage runs, in the unit of the budget."""
     budget: Budget
     structure: Structure = field(default_factory=Structure)
+    conditionals: tuple[Conditional, ...] = ()
+    """For each stage that runs on a condition, how often it does; a watched stage runs always."""
 
     def __post_init__(self) -> None:
-        if sum(min(costs) for costs in self.costs) > self._limit:
+        if self.cost(self.cheapest) > self._limit:
             raise InfeasibleBudgetError(self._why_infeasible())
 
     @classmethod
@@ -164,11 +110,19 @@ class Space:
                 )
             stages.append(choices)
         costs = tuple(
-            tuple(lengths.expected_cost(cost_model, choice, budget.unit) for choice in choices)
+            tuple(
+                0.0 if choice.below == 0 else lengths.expected_cost(cost_model, choice, budget.unit)
+                for choice in choices
+            )
             for choices in stages
         )
         _require_meaning(stages, costs, budget.unit)
-        return cls(tuple(stages), costs, budget, structure)
+        names = task.llm_stages
+        conditionals = tuple(
+            Conditional.build(stages, names.index(name), names.index(watched), lengths.run_shares.share)
+            for name, watched in structure.when.items()
+        )
+        return cls(tuple(stages), costs, budget, structure, conditionals)
 
     @property
     def _limit(self) -> float:
@@ -185,7 +139,12 @@ class Space:
     @cached_property
     def cheapest(self) -> Allocation:
         """The allocation that is expected to cost least."""
-        return self.allocation([int(np.argmin(costs)) for costs in self.costs])
+        return self.allocation(cheapest_of(self.costs, self.conditionals))
+
+    @cached_property
+    def least_costs(self) -> tuple[tuple[float, ...], ...]:
+        """The least that each choice is expected to cost: `costs`, less for stages that run on a condition."""
+        return least_costs(self.costs, self.conditionals)
 
     @property
     def n_stages(self) -> int:
@@ -208,14 +167,14 @@ class Space:
         if self.enumerable:
             return len(self._feasible_flat)
         _, fits = self._place_raw(np.random.default_rng(0).random((N_COUNTING, self.n_stages)))
-        return round(float(self._completions[0][-1]) * float(fits.mean()))
+        return max(1, round(float(self._completions[0][-1]) * float(fits.mean())))
 
     @cached_property
     def _places(self) -> tuple[dict[StageChoice, int], ...]:
         return tuple({choice: i for i, choice in enumerate(choices)} for choices in self.stages)
 
     def cost_of(self, choice: StageChoice) -> float:
-        """Return the expected charged cost of a stage's choice, in the unit of the budget.
+        """Return the expected charged cost of a stage's choice on a problem on which it runs; see `stage_costs`.
 
         Raises:
             KeyError: The choice is not in the space.
@@ -226,8 +185,26 @@ class Space:
         raise KeyError(choice)
 
     def cost(self, allocation: Allocation) -> float:
-        """Return the expected charged cost of one problem, in the unit of the budget."""
-        return sum(self.cost_of(choice) for choice in allocation.choices)
+        """Return the expected charged cost of one problem, in the unit of the budget.
+
+        Raises:
+            KeyError: The allocation is not in the space.
+        """
+        return sum(self.stage_costs(allocation))
+
+    def stage_costs(self, allocation: Allocation) -> tuple[float, ...]:
+        """Return what each stage adds to the expected charged cost of one problem, in the unit of the budget.
+
+        Raises:
+            KeyError: The allocation is not in the space.
+        """
+        index = self.index(allocation)
+        if index is None:
+            raise KeyError(allocation)
+        found = [costs[i] for costs, i in zip(self.costs, index, strict=True)]
+        for one in self.conditionals:
+            found[one.stage] *= one.shares[index[one.watched]][one.column[index[one.stage]]]
+        return tuple(found)
 
     def feasible(self, allocation: Allocation) -> bool:
         """Return whether the allocation is in the space and expected to fit the budget."""
@@ -247,14 +224,15 @@ class Space:
     def cost_array(self, indices: Indices) -> NDArray[np.float64]:
         """Return expected costs, shape (n_allocations,)."""
         total = np.zeros(len(indices))
+        shares = {one.stage: one.at(indices) for one in self.conditionals}
         for s, costs in enumerate(self.costs):
-            total += np.asarray(costs)[indices[:, s]]
+            total += np.asarray(costs)[indices[:, s]] * shares.get(s, 1.0)
         return total
 
     def repair(self, allocation: Allocation) -> tuple[Allocation, str]:
         """Return a feasible allocation near this one, and what was changed in words (empty: nothing).
 
-        Samples shrink first, at the stage that costs most; then models become cheaper.
+        Samples shrink first, at the stage that costs most; then stages run more rarely, then models become cheaper.
 
         Raises:
             ValueError: A stage or model that the space does not have.
@@ -266,10 +244,7 @@ class Space:
     @cached_property
     def _feasible_flat(self) -> NDArray[np.int64]:
         """Flat indices (row-major) of the feasible allocations, rising."""
-        total = np.zeros(1)
-        for costs in self.costs:
-            total = (total[:, None] + np.asarray(costs)[None, :]).ravel()
-        return np.flatnonzero(total <= self._limit)
+        return np.flatnonzero(add_up(self.costs, self.conditionals) <= self._limit)
 
     @cached_property
     def _shape(self) -> tuple[int, ...]:
@@ -289,23 +264,31 @@ class Space:
         return np.stack(np.unravel_index(flat, self._shape), axis=1).astype(np.int32)
 
     def sample(self, rng: np.random.Generator, n: int) -> Indices:
-        """Draw feasible allocations uniformly, with replacement, shape (n, n_stages)."""
+        """Draw feasible allocations uniformly, with replacement, shape (n, n_stages).
+
+        In a space that is not `enumerable` and where next to nothing fits, the cheapest stands for draws that did not
+        succeed.
+        """
         if self.enumerable:
             return self._unflatten(rng.choice(self._feasible_flat, size=n))
         parts: list[Indices] = []
         missing = n
-        while missing > 0:
-            placed = self.place(rng.random((max(missing, 256), self.n_stages)))[:missing]
-            parts.append(placed)
-            missing -= len(placed)
-        return np.concatenate(parts)
+        for _ in range(MOST_ROUNDS):
+            if missing > 0:
+                placed = self.place(rng.random((max(missing, 256), self.n_stages)))[:missing]
+                parts.append(placed)
+                missing -= len(placed)
+        cheapest = np.array(self.index(self.cheapest), dtype=np.int32)
+        return np.concatenate([*parts, np.repeat(cheapest[None, :], missing, axis=0)])
 
     def place(self, points: NDArray[np.float64]) -> Indices:
         """Map points of the unit cube to feasible allocations.
 
         Stage by stage, a coordinate picks the choice at that share of all completions that fit, choices in the order
         of cost. So uniform points give uniform allocations and an even cover of the cube gives an even cover of the
-        feasible set. Costs are counted on a grid that lets slightly too dear ones in; those points are dropped.
+        feasible set. Costs are counted on a grid that lets slightly too dear ones in; those points are dropped. A stage
+        that runs on a condition is counted at its least, so that more points are dropped; uniform points still give
+        uniform allocations.
 
         Args:
             points: Coordinates in [0, 1), shape (n_points, n_stages).
@@ -330,10 +313,10 @@ class Space:
     @cached_property
     def _binned(self) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]:
         """By stage: choices in the order of cost, and their costs above the cheapest, in bins rounded down."""
-        room = self._limit - sum(min(costs) for costs in self.costs)
+        room = self._limit - sum(min(costs) for costs in self.least_costs)
         width = max(room, 1e-300) / (N_BINS - 1)
         result = []
-        for costs in self.costs:
+        for costs in self.least_costs:
             extra = np.asarray(costs) - min(costs)
             order = np.argsort(extra, kind="stable")
             bins = np.minimum(np.floor(extra[order] / width), N_BINS)
@@ -360,9 +343,14 @@ def refuse_hopeless(task: Task, cost_model: CostModel, budget: Budget) -> None:
     cheapest model. What passes may still prove infeasible once lengths are known.
     """
     least = CallUsage(0, (1,))
+    # How often a stage runs whose condition may fail is not known: on no problem at all, perhaps.
+    certain = [
+        block.models
+        for block in (task.file.stages[name] for name in task.llm_stages)
+        if block.when is None or min(block.when.below) > 1
+    ]
     floor = sum(
-        min(amount(cost_model.charge(model, least), budget.unit) for model in task.file.stages[name].models)
-        for name in task.llm_stages
+        min(amount(cost_model.charge(model, least), budget.unit) for model in models) for models in certain
     )
     if floor > budget.amount * (1 + SLACK):
         raise InfeasibleBudgetError(

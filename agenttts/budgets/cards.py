@@ -71,6 +71,8 @@ class ModelCard(_Block):
     max_n: Annotated[int, Field(ge=1)] = 1
     """Most choices that one request may ask for (`n=`). 1: one request per sample, safe everywhere."""
     supports_seed: bool = True
+    supports_json_schema: bool = False
+    """The endpoint takes a JSON schema as `response_format`; asked for by planners, who check replies all the same."""
     max_concurrency: Annotated[int, Field(ge=1)] = 16
     """Requests in flight to this card's endpoint."""
     requests_per_minute: Positive | None = None

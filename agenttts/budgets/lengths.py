@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Literal
 from agenttts.budgets.cost import Cost, Unit, amount, total
 from agenttts.budgets.cost_model import CostModel
 from agenttts.budgets.forecast import ForecastCall, Lengthwise, stage_calls
-from agenttts.pipeline.base import StageChoice
+from agenttts.budgets.run_shares import RunShares
+from agenttts.pipeline.base import Allocation, StageChoice
 
 if TYPE_CHECKING:
     from agenttts.task.schema import SelectBlock, TaskFile
@@ -123,6 +124,8 @@ class Lengths:
 
     def __init__(self, file: TaskFile, rendered_prefill: Mapping[Place, float] | None = None) -> None:
         self.file = file
+        self.run_shares = RunShares(file)
+        """How often the stages run that run on a condition."""
         self._rendered = dict(rendered_prefill or {})
         self._counts: dict[tuple[Part, str, str], Counter[int]] = {}
         self._laws: dict[tuple[Part, str, str], Distribution] = {}
@@ -192,7 +195,10 @@ class Lengths:
         *,
         billing: Literal["charged", "spent"] = "charged",
     ) -> tuple[ForecastCall, ...]:
-        """Return the calls that a choice is expected to make for one problem (see `forecast.stage_calls`)."""
+        """Return the calls that a choice is expected to make for one problem (see `forecast.stage_calls`).
+
+        These and all costs here are of a problem on which the stage runs; see `run_share`.
+        """
         prompt = self.law(choice.stage, choice.model, "prefill")
         answer = self.law(choice.stage, choice.model, "decode")
         return self._calls(cost_model, choice, select, Lengthwise(prompt, answer, answer), billing)
@@ -236,6 +242,13 @@ class Lengths:
             CardError: There is no card for the model or the verifier's model.
         """
         return total(call.cost(cost_model) for call in self.expected_calls(cost_model, choice, select))
+
+    def run_share(self, allocation: Allocation, choice: StageChoice) -> float:
+        """Return the share of problems on which a stage of an allocation is expected to run; 1 without `when`."""
+        when = self.file.stages[choice.stage].when
+        return (
+            1.0 if when is None else self.run_shares.share(choice.stage, choice.below, allocation[when.stage])
+        )
 
     def select_block(self, choice: StageChoice) -> SelectBlock | None:
         """Return the selector that a choice names; `None` for `first` where the task does not list it."""

@@ -6,7 +6,7 @@ Plain adding up of forecasts; nothing is drawn. What is assumed stands beside ea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from agenttts.budgets.cards import ModelCard
@@ -14,6 +14,7 @@ from agenttts.budgets.cost import Cost, total
 from agenttts.budgets.cost_model import CostModel
 from agenttts.budgets.forecast import ForecastCall
 from agenttts.budgets.lengths import Lengths
+from agenttts.budgets.run_shares import pilot_samples
 from agenttts.pipeline.base import Allocation, StageChoice
 
 __all__ = ["ProblemQuote", "Quote", "StudyQuote", "quote_problem", "quote_study"]
@@ -66,6 +67,13 @@ class ProblemQuote:
 
 
 Forecast = Callable[[StageChoice], tuple[ForecastCall, ...]]
+Share = Callable[[Allocation, StageChoice], float]
+"""Of an allocation and one of its choices: the share of problems on which the stage runs."""
+
+
+def largest_share(allocation: Allocation, choice: StageChoice) -> float:
+    """Return the largest share of problems on which a stage can run: 0 where it never does, else 1."""
+    return 0.0 if choice.below == 0 else 1.0
 
 
 def quote_problem(lengths: Lengths, cost_model: CostModel, allocation: Allocation) -> ProblemQuote:
@@ -75,15 +83,15 @@ def quote_problem(lengths: Lengths, cost_model: CostModel, allocation: Allocatio
         CardError: There is no card for a model.
     """
 
-    def read(forecast: Forecast) -> Quote:
-        calls = [call for choice in allocation.choices for call in forecast(choice)]
-        cost = total(call.cost(cost_model) for call in calls)
+    def read(forecast: Forecast, share: Share) -> Quote:
+        calls = [(call, share(allocation, c)) for c in allocation.choices for call in forecast(c)]
+        cost = total(call.cost(cost_model).scaled(times) for call, times in calls)
         minutes = None if cost.seconds is None else cost.seconds / 60
-        return Quote(sum(call.n_requests for call in calls), cost, minutes)
+        return Quote(sum(call.n_requests * times for call, times in calls), cost, minutes)
 
     return ProblemQuote(
-        read(lambda choice: lengths.expected_calls(cost_model, choice)),
-        read(lambda choice: lengths.worst_calls(cost_model, choice)),
+        read(lambda choice: lengths.expected_calls(cost_model, choice), lengths.run_share),
+        read(lambda choice: lengths.worst_calls(cost_model, choice), largest_share),
     )
 
 
@@ -99,8 +107,8 @@ def quote_study(
 ) -> StudyQuote:
     """Return what a study will spend: pilot, trials, confirmation.
 
-    The pilot draws once per stage and model. Trials are taken to be like `allocations`: with reuse, like the first
-    `n_trials` of them; a stream of draws is paid up to the largest n that any of them asks for, where trials share a
+    The pilot draws once per stage and model, more where another stage watches. Trials are taken to be like
+    `allocations`: with reuse, like the first `n_trials` of them; a stream of draws is paid up to the largest n that any of them asks for, where trials share a
     stage's prompts if they agree on all stages before it. Without reuse, every trial costs the mean of all.
 
     Args:
@@ -120,14 +128,15 @@ def quote_study(
         raise ValueError("a quote needs at least one feasible allocation")
     expected = _remembering(lambda choice: lengths.expected_calls(cost_model, choice, billing="spent"))
     worst = _remembering(lambda choice: lengths.worst_calls(cost_model, choice, billing="spent"))
-    plan = _Plan(lengths, allocations, n_trials, n_search, n_confirm, n_pilot)
+    plan = _Plan(lengths, allocations, n_trials, n_search, n_confirm, n_pilot, lengths.run_share)
+    at_worst = replace(plan, share=largest_share)
     return StudyQuote(
         expected=_add_up(cost_model, [*plan.reused(expected), *plan.around(expected, allocations)]),
         without_reuse=_add_up(
             cost_model, [*plan.anew(expected, allocations), *plan.around(expected, allocations)]
         ),
         worst=_largest(
-            _add_up(cost_model, [*plan.anew(worst, [only]), *plan.around(worst, [only])])
+            _add_up(cost_model, [*at_worst.anew(worst, [only]), *at_worst.around(worst, [only])])
             for only in set(allocations)
         ),
     )
@@ -147,38 +156,52 @@ class _Plan:
     n_search: int
     n_confirm: int
     n_pilot: int
+    share: Share
 
     def around(self, forecast: Forecast, like: Sequence[Allocation]) -> Iterator[Portion]:
         """Yield the pilot, and the confirmation of allocations like the average of `like`."""
         for name, block in self.lengths.file.stages.items():
+            n_samples = pilot_samples(self.lengths.file, name)
             for model in block.models:
-                for call in forecast(StageChoice(name, model, 1, "first")):
+                for call in forecast(StageChoice(name, model, n_samples, "first")):
                     yield call, self.n_pilot
-        yield from _average(forecast, like, N_CONFIRMED * self.n_confirm)
+        yield from self._average(forecast, like, N_CONFIRMED * self.n_confirm)
 
     def anew(self, forecast: Forecast, like: Sequence[Allocation]) -> Iterator[Portion]:
         """Yield the trials if nothing is reused."""
-        return _average(forecast, like, self.n_trials * self.n_search)
+        return self._average(forecast, like, self.n_trials * self.n_search)
 
     def reused(self, forecast: Forecast) -> Iterator[Portion]:
         """Yield the trials if draws and fusions are paid once; verifiers run in every trial."""
-        streams: dict[tuple[object, ...], StageChoice] = {}
-        fused: dict[tuple[object, ...], ForecastCall] = {}
+        streams: dict[tuple[object, ...], tuple[StageChoice, float]] = {}
+        fused: dict[tuple[object, ...], tuple[ForecastCall, float]] = {}
         for allocation in islice(self.allocations, self.n_trials):
             for choice in allocation.choices:
                 before = self._before(allocation, choice.stage)
+                share = self.share(allocation, choice)
                 stream = (choice.stage, choice.model, before)
-                largest = streams.get(stream)
-                if largest is None or largest.n_samples < choice.n_samples:
-                    streams[stream] = choice
+                largest, often = streams.get(stream, (choice, share))
+                if largest.n_samples < choice.n_samples:
+                    largest = choice
+                streams[stream] = largest, max(often, share)
                 for call in forecast(choice):
                     if call.purpose == "fusion":
-                        fused[choice, before] = call
+                        fused[choice, before] = call, share
                     elif call.purpose != "draw":
-                        yield call, self.n_search
-        draws = (call for choice in streams.values() for call in forecast(choice) if call.purpose == "draw")
-        for call in (*draws, *fused.values()):
-            yield call, self.n_search
+                        yield call, self.n_search * share
+        for choice, share in streams.values():
+            draws = (call for call in forecast(choice) if call.purpose == "draw")
+            yield from ((call, self.n_search * share) for call in draws)
+        yield from ((call, self.n_search * share) for call, share in fused.values())
+
+    def _average(
+        self, forecast: Forecast, allocations: Sequence[Allocation], times: float
+    ) -> Iterator[Portion]:
+        for allocation in allocations:
+            for choice in allocation.choices:
+                share = self.share(allocation, choice)
+                for call in forecast(choice):
+                    yield call, times * share / len(allocations)
 
     def _before(self, allocation: Allocation, stage: str) -> tuple[StageChoice, ...]:
         """Return the choices that the prompts of a stage depend on."""
@@ -188,13 +211,6 @@ class _Plan:
     def _upstream(self, stage: str) -> set[str]:
         needs = self.lengths.file.stages[stage].needs
         return set(needs).union(*(self._upstream(need) for need in needs))
-
-
-def _average(forecast: Forecast, allocations: Sequence[Allocation], times: float) -> Iterator[Portion]:
-    for allocation in allocations:
-        for choice in allocation.choices:
-            for call in forecast(choice):
-                yield call, times / len(allocations)
 
 
 def _remembering(forecast: Forecast) -> Forecast:

@@ -136,7 +136,7 @@ class Breaker:
         """Return what to raise while the endpoint is down."""
         return EndpointDownError(
             f"{self._endpoint} is down: {self._why}. Check that the server runs and that base_url is right, "
-            "then run the same command again: what has been drawn is kept",
+            "then run the same command again",
             endpoint=self._endpoint,
         )
 

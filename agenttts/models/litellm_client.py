@@ -6,6 +6,8 @@ Where a provider reports no usage, litellm may fill in an estimate of its own th
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import logging
 import os
 from collections.abc import Mapping
@@ -32,6 +34,10 @@ def quiet_litellm() -> Any:
     litellm.suppress_debug_info = True
     litellm.telemetry = False
     return litellm
+
+
+PREPARED_EVERY_S = 0.002
+"""Seconds between looks at a call that is being prepared; it takes about 10 ms."""
 
 
 class LiteLLMTransport:
@@ -79,7 +85,11 @@ class LiteLLMTransport:
 
     async def send(self, body: dict[str, Any]) -> Mapping[str, Any]:
         """Return the reply as plain data; see `Transport.send`."""
-        return _plain(await self._litellm.acompletion(**body, **self._options))
+        call = asyncio.ensure_future(self._litellm.acompletion(**body, **self._options))
+        try:
+            return _plain(await asyncio.shield(call))
+        finally:
+            await _ended(call)
 
     def failed(self, error: Exception) -> AttemptFailed:
         """Return what an error of `send` means."""
@@ -94,6 +104,31 @@ class LiteLLMTransport:
 
     async def aclose(self) -> None:
         """Nothing: litellm shares its connections between all callers of the process."""
+
+
+async def _ended(call: asyncio.Future[Any]) -> None:
+    """Cancel a call that is still under way, but not before litellm has prepared it.
+
+    It prepares a call in a worker thread, which hands back a coroutine; cancelled meanwhile, it drops that coroutine,
+    and Python complains of one that was never awaited.
+    """
+    try:
+        while not call.done() and _is_prepared_in_thread(call):  # noqa: ASYNC110 - litellm tells nobody when it is
+            await asyncio.sleep(PREPARED_EVERY_S)
+    finally:
+        if not call.done():
+            call.cancel()
+            await asyncio.wait([call])
+        if not call.cancelled():
+            call.exception()  # looked at, so that Python does not complain of one that nobody saw
+
+
+def _is_prepared_in_thread(call: asyncio.Future[Any]) -> bool:
+    """Return whether the innermost coroutine is litellm's own entry: then it waits for its thread, not for a provider."""
+    coroutine = call.get_coro() if isinstance(call, asyncio.Task) else None
+    while inspect.iscoroutine(coroutine) and inspect.iscoroutine(coroutine.cr_await):
+        coroutine = coroutine.cr_await
+    return inspect.iscoroutine(coroutine) and coroutine.__qualname__ == "acompletion"
 
 
 def _plain(response: Any) -> dict[str, Any]:

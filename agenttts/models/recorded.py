@@ -1,30 +1,15 @@
 """Recorded draws: a table of completions that were drawn once and are replayed, never invented.
 
-Table (CSV or Parquet, CSV also gzipped), one row per draw:
-
-| column | needed | meaning |
-| --- | --- | --- |
-| `stage`, `model`, `problem_id` | yes | where the draw belongs; `example_id` is accepted for `problem_id` |
-| `sample_index` | yes | number of the draw, from 0 |
-| `text` or `answer` | yes | the completion; an `answer` alone stands in for it (empty: nothing could be parsed) |
-| `prompt` | no | the messages' contents, joined by newlines; where given, only this prompt has the draw |
-| `prefill_tokens`, `decode_tokens` | for costs | `prompt_tokens`, `completion_tokens` are accepted |
-| `score` | no | what the recording says the draw was worth; kept in `details` |
-| `tokens_estimated` | no | 1 where the token counts are estimates |
-| `variant` | no | several recordings of one model: asked for as `model@variant`, or `model` where there is one |
-
-A cell that was not recorded is an error, never the nearest row. The same draw twice in a table is an error.
+The form of a table is in `recorded_table`. A draw that was not recorded is an error, never the nearest row; the same
+draw twice in a table is an error.
 """
 
 from __future__ import annotations
 
 import asyncio
-import csv
-import gzip
 import hashlib
-import io
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -33,16 +18,11 @@ from typing import Any
 from agenttts.budgets.cards import ModelCard
 from agenttts.errors import DataError, RecordedMissError
 from agenttts.models.base import CallUsage, Meter, Reply, Request, Sample
+from agenttts.models.recorded_table import open_rows, require_columns, whole, words
 from agenttts.models.tokens import counter, prompt_text
 
 __all__ = ["RecordedCell", "RecordedClient", "Recording", "load_recording"]
 
-_ALIASES = {
-    "example_id": "problem_id",
-    "prompt_tokens": "prefill_tokens",
-    "completion_tokens": "decode_tokens",
-}
-_NEEDED = ("stage", "model", "problem_id", "sample_index")
 _MOST_SHOWN = 8
 
 
@@ -187,13 +167,16 @@ def load_recording(path: str | Path) -> Recording:
 @lru_cache(maxsize=8)
 def _load(path: Path, _mtime_ns: int, _size: int) -> Recording:
     content = path.read_bytes()
-    header, rows = _parquet(content, path) if path.suffix == ".parquet" else _csv(content, path)
-    names = [_ALIASES.get(name, name) for name in header]
-    _check_columns(names, path)
+    names, rows = open_rows(content, path)
+    require_columns(names, path)
     read = _reader(names)
     cells: dict[_Place, dict[int, _Row]] = {}
     for number, values in enumerate(rows, start=2):
+        if not values:
+            continue  # a blank line
         try:
+            if len(values) != len(names):
+                raise ValueError(f"it has {len(values)} fields, the header {len(names)}")
             place, index, row = read(values)
         except ValueError as error:
             raise DataError(f"{path}: row {number}: {error}") from error
@@ -209,47 +192,6 @@ def _load(path: Path, _mtime_ns: int, _size: int) -> Recording:
     )
 
 
-def _csv(content: bytes, path: Path) -> tuple[list[str], Iterator[list[str]]]:
-    try:
-        raw = gzip.decompress(content) if path.suffix == ".gz" else content
-        reader = csv.reader(io.StringIO(raw.decode("utf-8-sig"), newline=""))
-        header = next(reader, [])
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a CSV table: {error}") from error
-    return header, _rows_of_width(reader, len(header), path)
-
-
-def _rows_of_width(reader: Iterator[list[str]], width: int, path: Path) -> Iterator[list[str]]:
-    for row in reader:
-        if len(row) != width:
-            raise DataError(f"{path}: a row has {len(row)} fields, the header {width}: {','.join(row)[:80]}")
-        yield row
-
-
-def _parquet(content: bytes, path: Path) -> tuple[list[str], Iterator[list[Any]]]:
-    import pyarrow.parquet
-
-    try:
-        table = pyarrow.parquet.read_table(io.BytesIO(content))
-    except Exception as error:
-        raise DataError(f"{path}: not a Parquet table: {error}") from error
-    columns = [table.column(name).to_pylist() for name in table.column_names]
-    return list(table.column_names), (list(row) for row in zip(*columns, strict=True))
-
-
-def _check_columns(names: Sequence[str], path: Path) -> None:
-    missing = [name for name in _NEEDED if name not in names]
-    if "text" not in names and "answer" not in names:
-        missing.append("text")
-    if missing:
-        raise DataError(
-            f"{path}: column {', '.join(missing)} is missing; it has {', '.join(names) or 'no columns'}"
-        )
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(f"{path}: column {', '.join(twice)} is there twice (aliases included)")
-
-
 def _reader(names: Sequence[str]) -> Callable[[Sequence[Any]], tuple[_Place, int, _Row]]:
     """Return what reads a row; tables have hundreds of thousands, so columns are looked up once."""
     at = {name: names.index(name) for name in names}
@@ -259,9 +201,9 @@ def _reader(names: Sequence[str]) -> Callable[[Sequence[Any]], tuple[_Place, int
 
     def read(values: Sequence[Any]) -> tuple[_Place, int, _Row]:
         def word(column: int | None) -> str:
-            return "" if column is None else _words(values[column])
+            return "" if column is None else words(values[column])
 
-        index = _whole(word(at["sample_index"]))
+        index = whole(word(at["sample_index"]))
         if index is None:
             raise ValueError(
                 f"sample_index is {word(at['sample_index'])!r}, expected a whole number of at least 0"
@@ -270,8 +212,8 @@ def _reader(names: Sequence[str]) -> Callable[[Sequence[Any]], tuple[_Place, int
         row = _Row(
             text=word(text),
             answer=word(answer) or None,
-            prefill_tokens=_whole(word(at.get("prefill_tokens"))),
-            decode_tokens=_whole(word(at.get("decode_tokens"))),
+            prefill_tokens=whole(word(at.get("prefill_tokens"))),
+            decode_tokens=whole(word(at.get("decode_tokens"))),
             score=float(score) if score else None,
             estimated=word(at.get("tokens_estimated")) in {"1", "1.0", "True", "true"},
         )
@@ -284,22 +226,6 @@ def _reader(names: Sequence[str]) -> Callable[[Sequence[Any]], tuple[_Place, int
         )
 
     return read
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return "" if value is None or value != value else str(value)  # NaN is how tables say nothing
-
-
-def _whole(text: str) -> int | None:
-    """Return a count; `None` where there is none. Recordings mark unknown counts as empty or below 0."""
-    if not text:
-        return None
-    number = int(text) if text.isdecimal() else float(text)
-    if number != int(number):
-        raise ValueError(f"{text!r} is not a whole number")
-    return int(number) if number >= 0 else None
 
 
 class RecordedClient:

@@ -15,7 +15,7 @@ from agenttts.models.base import CallUsage, Reply, Request, Sample
 from agenttts.models.clients import Clients
 from agenttts.store.base import PaidCall, SampleStore
 
-__all__ = ["Drawn", "Ledger", "Reservation", "Sampler", "StoredSampler"]
+__all__ = ["Drawn", "Ledger", "Reservation", "Sampler", "StoredSampler", "StoringMeter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class StoredSampler:
         missing = _missing({sample.index for sample in held}, n)
         if not missing:
             return held
-        meter = _StoringMeter(self._store, self._ledger, request, self._study_id, purpose)
+        meter = StoringMeter(self._store, self._ledger, request, self._study_id, purpose)
         try:
             client = self._clients.client(request.model)
             for first, count in missing:
@@ -174,8 +174,8 @@ async def _join(flight: _Flight) -> list[Sample]:
         flight.n_waiting -= 1
 
 
-class _StoringMeter:
-    """Reserves before each provider call, settles after it, and stores each reply as soon as it is there."""
+class StoringMeter:
+    """Meter that reserves before each provider call, settles after it, and stores each reply as soon as it is there."""
 
     def __init__(
         self, store: SampleStore, ledger: Ledger, request: Request, study_id: str, purpose: str

@@ -39,6 +39,8 @@ class StageChoice:
     all other stages, which always run."""
 
     def __str__(self) -> str:
+        if self.below == 0:
+            return f"{self.stage} off"
         how = "" if self.n_samples == 1 else f" {self.select}"
         when = "" if self.below is None else f" below {self.below:g}"
         return f"{self.stage} {self.model} x{self.n_samples}{how}{when}"
@@ -105,12 +107,14 @@ class StageOutput:
     answers: tuple[Any, ...] = ()
     """Parsed answer of each sample, `None` where parsing failed, shape (n_samples,)."""
     selected: int | None = None
-    """Index of the selected sample; `None` for fusion and functions."""
+    """Index of the selected sample; `None` for fusion and functions, and where it is a sample of another stage."""
     verifier_scores: tuple[float | None, ...] = ()
     """What the selecting verifier gave each sample; `None` is unscored. Empty where no verifier took part."""
     charges: tuple[Charge, ...] = ()
     notes: tuple[str, ...] = ()
     """What a reader of the result should know, e.g. `2 of 8 samples could not be parsed`."""
+    skipped: bool = False
+    """It runs on a condition that did not hold: answer, text and answers are those of the stage it watches."""
 
 
 @dataclass(frozen=True)
@@ -132,3 +136,11 @@ class Rollout:
     """Draws paid for by this pass."""
     n_reused: int = 0
     """Draws taken from the store."""
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    """Digest of the prompt of each LLM stage that builds on others: equal digests, same stage, same draws."""
+    estimated_from: Mapping[str, int] = field(default_factory=dict)
+    """Stage -> draws that its score, and the final one if it decides that, are averaged over; empty: this pass only."""
+    votes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Answer codes of each sample (see `conditions.answer_codes`), for the stages that another one's `when` watches."""
+    measured: Mapping[str, float] = field(default_factory=dict)
+    """Stage that runs on a condition -> what its `when` measured, where that is known."""

@@ -7,7 +7,7 @@ this search paid, so reused draws are billed like fresh ones, and a server's cac
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -69,6 +69,21 @@ class StageRun:
     messages: tuple[Message, ...] = ()
     texts: tuple[str, ...] = ()
     """Texts of the samples drawn for the stage's own prompt, shape (n_samples,)."""
+    details: tuple[Mapping[str, Any], ...] = ()
+    """`Sample.details` of the same samples."""
+    selected_details: Mapping[str, Any] | None = None
+    """Details of the selected sample where it is one of another stage's."""
+
+    @property
+    def details_of_selected(self) -> Mapping[str, Any]:
+        """Details of the selected sample; empty where no single sample was selected."""
+        if self.selected_details is not None:
+            return self.selected_details
+        return self.details_of(self.output.selected)
+
+    def details_of(self, index: int | None) -> Mapping[str, Any]:
+        """Return the details of a sample; empty where no single sample is meant."""
+        return self.details[index] if index is not None and index < len(self.details) else {}
 
 
 @dataclass
@@ -76,6 +91,7 @@ class _Tally:
     charges: list[Charge] = field(default_factory=list)
     messages: tuple[Message, ...] = ()
     texts: tuple[str, ...] = ()
+    details: tuple[Mapping[str, Any], ...] = ()
 
 
 async def drive(strategy: Strategy, world: World) -> StageRun:
@@ -93,7 +109,7 @@ async def drive(strategy: Strategy, world: World) -> StageRun:
         output: StageOutput = replace(end.value, charges=tuple(tally.charges))
     finally:
         strategy.close()
-    return StageRun(output, tally.messages, tally.texts)
+    return StageRun(output, tally.messages, tally.texts, tally.details)
 
 
 async def _answer(step: Draw | Parse | Verify, world: World, tally: _Tally) -> Any:
@@ -120,6 +136,7 @@ async def _draw(step: Draw, world: World, tally: _Tally) -> list[Sample]:
     world.draws.n_reused += drawn.n_reused
     if step.purpose == "draw":
         tally.messages, tally.texts = step.messages, tuple(sample.text for sample in drawn.samples)
+        tally.details = tuple(sample.details for sample in drawn.samples)
     return list(drawn.samples)
 
 

@@ -10,23 +10,27 @@ from __future__ import annotations
 import asyncio
 import inspect
 import traceback
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from agenttts.errors import InputError, ProviderError
 from agenttts.models.tokens import prompt_text
-from agenttts.pipeline.base import Allocation, Failure, Problem, Rollout, StageOutput
-from agenttts.pipeline.driver import Draws, Requests, StageRun, World, drive, verify
-from agenttts.pipeline.prompts import PromptRenderError
+from agenttts.pipeline.base import Allocation, Failure, Problem, Rollout, StageChoice, StageOutput
+from agenttts.pipeline.conditions import answer_codes, measured, skipped, with_details_of
+from agenttts.pipeline.driver import Draws, Requests, StageRun, World, drive
+from agenttts.pipeline.prompts import PromptRenderError, prompt_digest
+from agenttts.pipeline.scoring import sample_candidates, score_candidates
 from agenttts.pipeline.stages import FunctionStage, LLMStage, Stage, compile_stage
 from agenttts.pipeline.together import first_error
-from agenttts.verifiers.base import Candidate, Score, Verifier
+from agenttts.verifiers.base import Candidate, Verifier
 from agenttts.verifiers.build import build
 
 if TYPE_CHECKING:
     from agenttts.budgets.cost_model import CostModel
     from agenttts.models.sampler import Sampler
+    from agenttts.task.options import WhenBlock
     from agenttts.task.task import Task
 
 __all__ = ["Pipeline", "StageFailedError"]
@@ -141,7 +145,33 @@ class Pipeline:
             failure=failure,
             n_paid=done.draws.n_paid,
             n_reused=done.draws.n_reused,
+            prompts={
+                stage.name: prompt_digest(runs[stage.name].messages)
+                for stage in self.stages
+                if isinstance(stage, LLMStage) and stage.needs and stage.name in runs
+            },
+            votes=self._votes(runs),
+            measured=self._measured(runs),
         )
+
+    def _votes(self, runs: Mapping[str, StageRun]) -> dict[str, tuple[int, ...]]:
+        """Return the answer codes of the samples of stages that others watch."""
+        watched = dict.fromkeys(when.stage for when in self._conditions.values())
+        return {name: answer_codes(runs[name].output.answers) for name in watched if name in runs}
+
+    def _measured(self, runs: Mapping[str, StageRun]) -> dict[str, float]:
+        found = {
+            name: measured(when.measure, runs[when.stage].output)
+            for name, when in self._conditions.items()
+            if when.stage in runs
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    @cached_property
+    def _conditions(self) -> dict[str, WhenBlock]:
+        """By stage."""
+        llm = (stage for stage in self.stages if isinstance(stage, LLMStage))
+        return {stage.name: stage.when for stage in llm if stage.when is not None}
 
     # --- stages
 
@@ -154,7 +184,7 @@ class Pipeline:
         async def one(stage: Stage) -> None:
             for need in stage.needs:
                 await tasks[need]
-            needed = {need: done.runs[need].output for need in stage.needs}
+            needed = {need: done.runs[need] for need in stage.needs}
             world = World(requests, sampler, problem, stage.name, done.draws)
             done.runs[stage.name] = await _guarded(stage, allocation, needed, world)
 
@@ -175,7 +205,7 @@ class Pipeline:
         stage_scores: dict[str, float] = {}
         sample_scores: dict[str, tuple[float, ...]] = {}
         for stage in self.stages:
-            if stage.scorer is None:
+            if stage.scorer is None or done.runs[stage.name].output.skipped:
                 continue
             world = World(requests, sampler, problem, stage.name)
             selected, samples = await _stage_scores(stage.scorer, done.runs[stage.name], world)
@@ -184,7 +214,9 @@ class Pipeline:
             if samples:
                 sample_scores[stage.name] = samples
         world = World(requests, sampler, problem, self.scored_stage)
-        final = (await _scores(self.final_scorer, [_selected(done.runs[self.scored_stage])], world))[0]
+        final = (await score_candidates(self.final_scorer, [_selected(done.runs[self.scored_stage])], world))[
+            0
+        ]
         failure = None
         if final.value is None:
             failure = Failure(self.scored_stage, "Unscored", final.unscored_because[:LONGEST_MESSAGE])
@@ -213,23 +245,37 @@ def _in_running_order(stages: Sequence[Stage]) -> list[Stage]:
 
 
 async def _guarded(
-    stage: Stage, allocation: Allocation, needed: Mapping[str, StageOutput], world: World
+    stage: Stage, allocation: Allocation, needed: Mapping[str, StageRun], world: World
 ) -> StageRun:
-    """Run a stage; what is the matter with this problem alone becomes a `StageFailedError`."""
+    """Run a stage, or skip it; what is the matter with this problem alone becomes a `StageFailedError`."""
+    outputs = {name: run.output for name, run in needed.items()}
     try:
         if isinstance(stage, FunctionStage):
-            return await _call(stage, needed, world)
-        strategy = stage.strategy(allocation[stage.name], world.problem, needed)
-        run = await drive(strategy, world)
+            return await _call(stage, outputs, world)
+        choice = allocation[stage.name]
+        if (run := skipped(stage.when, choice, needed)) is not None:
+            return run
+        run = await _ask(stage, choice, needed, world)
     except PromptRenderError as error:
         raise _failed(stage, error.kind, error) from error
     except ProviderError as error:
         if error.stops_run:
             raise
         raise _failed(stage, type(error).__name__, error) from error
-    empty = [name for name, output in needed.items() if output.answer is None]
+    empty = [name for name, output in outputs.items() if output.answer is None]
     notes = tuple(f"stage {name} has no answer; its place in the prompt is empty" for name in empty)
     return replace(run, output=replace(run.output, notes=(*run.output.notes, *notes))) if notes else run
+
+
+async def _ask(
+    stage: LLMStage, choice: StageChoice, needed: Mapping[str, StageRun], world: World
+) -> StageRun:
+    outputs = {name: run.output for name, run in needed.items()}
+    if stage.when is None or not stage.pool:
+        return await drive(stage.strategy(choice, world.problem, outputs), world)
+    watched = needed[stage.when.stage]
+    pool = watched.output.answers, watched.texts
+    return with_details_of(await drive(stage.strategy(choice, world.problem, outputs, pool), world), watched)
 
 
 async def _call(stage: FunctionStage, needed: Mapping[str, StageOutput], world: World) -> StageRun:
@@ -257,37 +303,15 @@ def _failed(stage: Stage, cause: str, error: Exception, place: str = "") -> Stag
 
 
 def _selected(run: StageRun) -> Candidate:
-    return Candidate(prompt_text(run.messages), run.output.text, run.output.answer)
+    output = run.output
+    return Candidate(prompt_text(run.messages), output.text, output.answer, run.details_of_selected)
 
 
 async def _stage_scores(
     scorer: Verifier, run: StageRun, world: World
 ) -> tuple[float | None, tuple[float, ...]]:
     """Return the score of the selected answer and those of all samples; none of these where any is unscored."""
-    prompt = prompt_text(run.messages)
-    samples = [
-        Candidate(prompt, text, answer) for text, answer in zip(run.texts, run.output.answers, strict=True)
-    ]
-    selected, *rest = await _scores(scorer, [_selected(run), *samples], world)
+    selected, *rest = await score_candidates(scorer, [_selected(run), *sample_candidates(run)], world)
     values = [score.value for score in rest]
     known = tuple(value for value in values if value is not None)
     return selected.value, known if len(known) == len(values) else ()
-
-
-async def _scores(scorer: Verifier, candidates: Sequence[Candidate], world: World) -> list[Score]:
-    """Score candidates, equal ones once: samples mostly share a few answers."""
-    key = _by_text if getattr(scorer, "reads_text", True) else _by_answer
-    distinct: dict[Hashable, Candidate] = {}
-    for candidate in candidates:
-        distinct.setdefault(key(candidate), candidate)
-    given = await verify(scorer, list(distinct.values()), world)
-    scores = dict(zip(distinct, given, strict=True))
-    return [scores[key(candidate)] for candidate in candidates]
-
-
-def _by_answer(candidate: Candidate) -> Hashable:
-    return repr(candidate.answer)
-
-
-def _by_text(candidate: Candidate) -> Hashable:
-    return repr(candidate.answer), candidate.text

@@ -17,6 +17,7 @@ from agenttts.budgets.cost import Budget, Cost, Unit, total
 from agenttts.errors import AgentTTSError, InputError, PlanError
 from agenttts.models.tokens import count_notes
 from agenttts.pipeline.base import Allocation, Charge, Problem, StageOutput
+from agenttts.pipeline.plan_checks import misfits, unknown_keys
 
 if TYPE_CHECKING:
     from agenttts.models.sampler import Sampler
@@ -249,7 +250,10 @@ class Plan:
         data = _checked(text, name)
         from agenttts.task.task import Task
 
-        task = Task.from_json(data["task"], trust=trust, beside=beside)
+        try:
+            task = Task.from_json(_mapping(data["task"]), trust=trust, beside=beside)
+        except InputError as error:
+            raise PlanError(f"{name}: {error}\nThe file may have been cut off or changed by hand.") from error
         try:
             plan = cls(
                 task=task,
@@ -262,25 +266,9 @@ class Plan:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PlanError(f"{name}: not a complete plan: {type(error).__name__}: {error}") from error
-        plan._check_fit(name)
+        if wrong := misfits(plan.allocation, task):
+            raise PlanError("\n".join(f"{name}: {one}" for one in wrong))
         return plan
-
-    def _check_fit(self, name: str) -> None:
-        stages = self.task.file.stages
-        wanted = [stage for stage, block in stages.items() if block.function is None]
-        chosen = [choice.stage for choice in self.allocation.choices]
-        if sorted(wanted) != sorted(chosen):
-            raise PlanError(
-                f"{name}: the allocation is for the stages {_names(chosen)}, the task has {_names(wanted)}"
-            )
-        for choice in self.allocation.choices:
-            labels = {"first", *(select.name for select in stages[choice.stage].select)}
-            if choice.select not in labels or type(choice.n_samples) is not int or choice.n_samples < 1:
-                raise PlanError(
-                    f"{name}: {choice}: expected at least 1 sample and one of {_names(sorted(labels))}"
-                )
-            if choice.model not in self.task.cards:
-                raise PlanError(f"{name}: {choice}: the plan holds no card of {choice.model}")
 
 
 def figures_from(task: Task, models: Sequence[str]) -> str:
@@ -295,10 +283,6 @@ def figures_from(task: Task, models: Sequence[str]) -> str:
     return " and ".join(dict.fromkeys(found))
 
 
-def _names(names: Sequence[str]) -> str:
-    return ", ".join(names) or "none"
-
-
 def _checked(text: str, name: str) -> dict[str, Any]:
     import yaml
 
@@ -308,7 +292,8 @@ def _checked(text: str, name: str) -> dict[str, Any]:
         raise PlanError(f"{name}: not YAML: {error}") from error
     if not isinstance(data, dict) or not {"format", "task", "allocation"} <= set(data):
         raise PlanError(
-            f"{name}: not a plan: expected the keys format, task and allocation; `agenttts optimize` writes one"
+            f"{name}: not a plan, or one that was cut off: expected the keys format, task and allocation; "
+            "`agenttts optimize` writes one"
         )
     version = data["format"]
     if type(version) is not int or version < 1:
@@ -318,12 +303,20 @@ def _checked(text: str, name: str) -> dict[str, Any]:
             f"{name}: written by agenttts {data.get('agenttts', '?')} in format {version}; this version reads up to "
             f"{FORMAT}. Upgrade with `pip install --upgrade agenttts`."
         )
-    if unknown := [key for key in data if key not in KEYS]:
-        from agenttts.task.reading import nearest
-
-        told = [f"{name}: {key}: unknown key.\n{nearest(key, KEYS, listed='Known keys')}" for key in unknown]
-        raise PlanError("\n".join(told))
+    known = {
+        "": KEYS,
+        "measured": (*(one.name for one in fields(Measured)), "token_counts", "figures_from"),
+        "search": tuple(one.name for one in fields(Provenance)),
+    }
+    if unknown := unknown_keys(text, data, known, name):
+        raise PlanError("\n".join(unknown))
     return data
+
+
+def _mapping(data: Any) -> Mapping[str, Any]:
+    if isinstance(data, Mapping):
+        return data
+    raise InputError(f"the stored task cannot be read: expected a mapping, got {type(data).__name__}")
 
 
 def _read(kind: type[Any], data: Any) -> Any:

@@ -7,7 +7,8 @@ An answer that could not be parsed renders as the empty text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -19,7 +20,7 @@ from agenttts.models.base import Message
 from agenttts.pipeline.base import Problem, StageOutput
 from agenttts.task.schema import PromptBlock
 
-__all__ = ["BUILT_IN_FUSION", "Prompt", "PromptRenderError", "variables"]
+__all__ = ["BUILT_IN_FUSION", "Prompt", "PromptRenderError", "prompt_digest", "variables"]
 
 BUILT_IN_FUSION = PromptBlock(
     user="""\
@@ -36,6 +37,12 @@ Compare the replies, keep what is right in them, mend what is wrong, and write o
 form that the task asks for. Do not speak of the replies."""
 )
 """Used by `fusion` where the task gives no prompt of its own. The stage's system part stays in front of it."""
+
+
+def prompt_digest(messages: Sequence[Message]) -> str:
+    """Return 12 hexadecimal digits that tell a rendered prompt from others of the same stage and problem."""
+    parts = repr([(message.role, message.content) for message in messages])
+    return hashlib.sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 class PromptRenderError(Exception):

@@ -13,7 +13,8 @@ from agenttts.pipeline.base import Problem, StageChoice, StageOutput
 from agenttts.pipeline.parsing import Parser, make_parser
 from agenttts.pipeline.prompts import BUILT_IN_FUSION, Prompt, variables
 from agenttts.pipeline.selectors import SELECTORS, Selector
-from agenttts.pipeline.strategies import Draw, Strategy, first_of_one, fused, selected
+from agenttts.pipeline.strategies import Draw, Strategy, first_of_one, fused, pooled, selected
+from agenttts.task.options import WhenBlock
 from agenttts.task.schema import SamplingBlock, SelectBlock, StageBlock, StageScoreBlock
 from agenttts.verifiers.base import Verifier
 from agenttts.verifiers.build import build
@@ -75,14 +76,25 @@ class LLMStage:
     """By label."""
     scorer: Verifier | None
     """What scores this stage's answers against gold; `None` where the task gives no gold for it."""
+    when: WhenBlock | None = None
+    """The condition on which it runs; `None`: it always does."""
+    pool: bool = False
+    """Whether it votes together with the stage that `when` watches."""
 
-    def strategy(self, choice: StageChoice, problem: Problem, needed: Mapping[str, StageOutput]) -> Strategy:
+    def strategy(
+        self,
+        choice: StageChoice,
+        problem: Problem,
+        needed: Mapping[str, StageOutput],
+        pool: tuple[Sequence[Any], Sequence[str]] | None = None,
+    ) -> Strategy:
         """Return the procedure that this choice spends its samples by.
 
         Args:
             choice: Model, number of samples, and the label of the way to select.
             problem: The problem.
             needed: Outputs of the stages that this one needs.
+            pool: Answers and texts of the samples to vote together with; `None`: its own samples alone.
 
         Raises:
             PromptRenderError: The prompt cannot be rendered for this problem.
@@ -90,6 +102,8 @@ class LLMStage:
         """
         values = variables(problem, needed)
         draw = Draw(choice.model, self.prompt.render(values), self.sampling, choice.n_samples)
+        if pool is not None:
+            return pooled(draw, self.parser, *pool)
         if choice.n_samples == 1:
             return first_of_one(draw, self.parser)
         how = self._how(choice.select)
@@ -138,6 +152,8 @@ def compile_stage(task: Task, name: str) -> Stage:
         parser=make_parser(block.parse, parse),
         selects={select.name: _compile_select(task, block, select) for select in block.select},
         scorer=scorer,
+        when=block.when,
+        pool=block.pool,
     )
 
 

@@ -18,7 +18,17 @@ from agenttts.pipeline.parsing import Parsed, Parser
 from agenttts.pipeline.selectors import First, Majority, Selection, Selector
 from agenttts.verifiers.base import Candidate, Score, Verifier
 
-__all__ = ["Draw", "FusionPrompt", "Parse", "Strategy", "Verify", "first_of_one", "fused", "selected"]
+__all__ = [
+    "Draw",
+    "FusionPrompt",
+    "Parse",
+    "Strategy",
+    "Verify",
+    "first_of_one",
+    "fused",
+    "pooled",
+    "selected",
+]
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,28 @@ def selected(draw: Draw, parser: Parser, selector: Selector, verifier: Verifier 
         scores, unscored = _spread(given, parsed, len(answers))
         notes = (*notes, *unscored)
     return _output(selector.select(answers, scores), answers, samples, notes, scores)
+
+
+def pooled(draw: Draw, parser: Parser, before: Sequence[Any], texts: Sequence[str]) -> Strategy:
+    """Draw in parallel and vote over samples of an earlier stage and these together.
+
+    The earlier stage's come first, so ties go to them. `answers` are those of this stage's own samples; `selected` is
+    `None` where the selected sample is one of the earlier stage's.
+
+    Args:
+        draw: The samples to draw.
+        parser: Reads them.
+        before: Answers of the earlier stage's samples in drawing order, `None` where parsing failed.
+        texts: Their texts, same shape.
+    """
+    answers, samples, notes = yield from _drawn(draw, parser)
+    vote = Majority().select([*before, *answers], ())
+    note = f"voted over {len(before)} samples of the stage before and {len(answers)} of its own"
+    place = len(before) if vote.answer is None or vote.index is None else vote.index
+    if place >= len(before):
+        own = Selection(place - len(before), vote.answer, vote.notes)
+        return _output(own, answers, samples, (*notes, note))
+    return StageOutput(vote.answer, texts[place], tuple(answers), notes=(*notes, note))
 
 
 def fused(draw: Draw, parser: Parser, prompt: FusionPrompt, sampling: SamplingParameters) -> Strategy:

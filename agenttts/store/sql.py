@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from agenttts.store.database import Database
 
-__all__ = ["SqlStore", "is_memory", "open_store"]
+__all__ = ["SqlStore", "is_memory", "open_store", "what_is_kept"]
 
 CACHE_BYTES = 128 * 2**20
 
@@ -55,6 +55,17 @@ def is_memory(url: str) -> bool:
         return True
     parsed = _parse(url)
     return parsed.get_backend_name() == "sqlite" and parsed.database in {None, "", ":memory:"}
+
+
+def what_is_kept(url: str) -> str:
+    """Return, for people, what a run that goes on later finds again: the end of a sentence.
+
+    Raises:
+        StoreError: The URL cannot be read.
+    """
+    if is_memory(url):
+        return "finished trials are kept, but a store in memory has forgotten its draws, so new trials pay for theirs"
+    return "what was paid for is kept, and nothing is paid twice"
 
 
 def _parse(url: str) -> sa.URL:

@@ -98,6 +98,18 @@ class Trial:
     """By stage."""
     counted_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Model -> what counted its tokens, where that was not the endpoint itself (`CallUsage.counted_by`)."""
+    stopped_because: str = ""
+    """Why racing stopped it; empty for all others."""
+    prompts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Stage -> problem id -> digest of its prompt, for stages that build on others (see `Rollout.prompts`)."""
+    estimated_from: Mapping[str, int] = field(default_factory=dict)
+    """Stage -> most draws that a problem's score was averaged over (see `agenttts.study.averaging`): its own samples
+    and those that earlier trials left. Stages that are not named were scored on their own samples alone."""
+    votes: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
+    """Stage -> problem id -> answer code of each sample in drawing order, -1 where parsing failed; equal codes of one
+    problem are one answer. Only of stages that the `when` of another one watches."""
+    measured: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Stage that runs on a condition -> problem id -> what its `when` measured, where that is known."""
 
     @cached_property
     def score(self) -> float:
@@ -139,6 +151,14 @@ class Trial:
             "n_reused": self.n_reused,
             "unparsed": {stage: asdict(entry) for stage, entry in self.unparsed.items()},
             "counted_by": {model: list(names) for model, names in self.counted_by.items()},
+            "stopped_because": self.stopped_because,
+            "prompts": {stage: dict(digests) for stage, digests in self.prompts.items()},
+            "estimated_from": dict(self.estimated_from),
+            "votes": {
+                stage: {name: list(codes) for name, codes in by_problem.items()}
+                for stage, by_problem in self.votes.items()
+            },
+            "measured": {stage: dict(values) for stage, values in self.measured.items()},
         }
 
     @classmethod
@@ -158,6 +178,7 @@ class Trial:
                 # Older logs lack these.
                 "unparsed": {stage: Unparsed(**entry) for stage, entry in data.get("unparsed", {}).items()},
                 "counted_by": {model: tuple(names) for model, names in data.get("counted_by", {}).items()},
+                "votes": votes_from_json(data.get("votes", {})),
             }
         )
 
@@ -252,11 +273,14 @@ class Archive:
     def held(self) -> Mapping[tuple[str, str], int]:
         """Most samples that a trial has drawn, by (stage, model): what a later trial gets without paying.
 
-        An approximation for stages whose prompts depend on other stages' answers.
+        An approximation for stages whose prompts depend on other stages' answers, and for stages that run on a
+        condition: of these, draws are held for the problems on which they ran.
         """
         held: dict[tuple[str, str], int] = {}
         for trial in self.trials:
             for choice in trial.allocation.choices:
+                if choice.below == 0:
+                    continue  # never ran
                 place = (choice.stage, choice.model)
                 held[place] = max(held.get(place, 0), choice.n_samples)
         return held
@@ -282,6 +306,16 @@ def failure_to_json(entry: ProblemFailure) -> dict[str, str]:
 def failure_from_json(data: Mapping[str, str]) -> ProblemFailure:
     """Read what `failure_to_json` wrote."""
     return ProblemFailure(data["problem_id"], Failure(data["stage"], data["cause"], data["message"]))
+
+
+def votes_from_json(
+    data: Mapping[str, Mapping[str, Iterable[int]]],
+) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Read votes as JSON keeps them."""
+    return {
+        stage: {name: tuple(codes) for name, codes in by_problem.items()}
+        for stage, by_problem in data.items()
+    }
 
 
 def pack_scores(scores: tuple[float, ...]) -> str | list[float]:

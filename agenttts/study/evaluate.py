@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from agenttts.budgets.cost import Budget, Cost, total, total_amount
 from agenttts.models.tokens import EXACT
 from agenttts.pipeline.base import Allocation, Problem, Rollout
 from agenttts.study.archive import ProblemFailure, StageLengths, Trial, TrialStatus, Unparsed
+from agenttts.study.racing import blocks
 
 if TYPE_CHECKING:
     from agenttts.allocators.base import Proposal
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
     from agenttts.models.clients import Clients
     from agenttts.models.sampler import Sampler
     from agenttts.pipeline.pipeline import Pipeline
+    from agenttts.study.racing import Race
     from agenttts.task.task import Task
 
-__all__ = ["Evaluation", "Runner", "evaluate", "pipeline_runner", "run_all", "run_problems"]
+__all__ = ["Evaluation", "Runner", "evaluate", "pipeline_runner", "run_all", "run_problems", "run_race"]
 
 T = TypeVar("T")
 LONGEST_EXAMPLE = 200
@@ -63,6 +65,15 @@ class Evaluation:
     n_reused: int = 0
     max_failed: float = 0.02
     """Largest share of failed problems at which the scores still mean something."""
+    stopped_because: str = ""
+    """Why racing ended it before all problems were run; empty where they all were."""
+    prompts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    estimated_from: Mapping[str, int] = field(default_factory=dict)
+    """Stage -> most draws that a problem's score was averaged over."""
+    votes: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
+    """Of stages that the `when` of another one watches; see `Trial.votes`."""
+    measured: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """See `Trial.measured`."""
 
     @property
     def n_problems(self) -> int:
@@ -82,6 +93,8 @@ class Evaluation:
         """Return how the allocation counts as a trial."""
         if self.invalid:
             return "invalid"
+        if self.stopped_because:
+            return "stopped"
         within = self.charged(budget) <= budget.amount * (1 + OVER_BUDGET_SLACK)
         return "ok" if within else "over_budget"
 
@@ -105,6 +118,11 @@ class Evaluation:
             n_reused=self.n_reused,
             unparsed=self.unparsed,
             counted_by=self.counted_by,
+            stopped_because=self.stopped_because,
+            prompts=self.prompts,
+            estimated_from=self.estimated_from,
+            votes=self.votes,
+            measured=self.measured,
         )
 
     @classmethod
@@ -126,6 +144,10 @@ class Evaluation:
             n_paid=sum(r.n_paid for r in rollouts),
             n_reused=sum(r.n_reused for r in rollouts),
             max_failed=max_failed,
+            prompts=_by_stage((r.problem_id, r.prompts) for r in scored),
+            estimated_from=_estimated_from(rollouts),
+            votes=_by_stage((r.problem_id, r.votes) for r in scored),
+            measured=_by_stage((r.problem_id, r.measured) for r in scored),
         )
 
 
@@ -162,12 +184,21 @@ def _lengths(allocation: Allocation, rollouts: Sequence[Rollout]) -> dict[str, S
 def _unparsed(allocation: Allocation, rollouts: Sequence[Rollout]) -> dict[str, Unparsed]:
     result = {}
     for choice in allocation.choices:
-        outputs = [rollout.outputs[choice.stage] for rollout in rollouts if choice.stage in rollout.outputs]
+        made = (rollout.outputs.get(choice.stage) for rollout in rollouts)
+        outputs = [output for output in made if output is not None and not output.skipped]
         n_samples = sum(len(output.answers) for output in outputs)
         if n_samples:
             n = sum(answer is None for output in outputs for answer in output.answers)
             example = next((output.text for output in outputs if output.answer is None), "")
             result[choice.stage] = Unparsed(choice.model, n, n_samples, example[:LONGEST_EXAMPLE])
+    return result
+
+
+def _estimated_from(rollouts: Sequence[Rollout]) -> dict[str, int]:
+    result: dict[str, int] = {}
+    for rollout in rollouts:
+        for stage, n in rollout.estimated_from.items():
+            result[stage] = max(result.get(stage, 0), n)
     return result
 
 
@@ -229,7 +260,55 @@ async def run_problems(
     on_rollout: Callable[[Rollout], None] | None = None,
 ) -> Evaluation:
     """Run problems through a gate that other evaluations may share."""
+    rollouts = await _run(runner, allocation, problems, gate, on_rollout)
+    return Evaluation.of(allocation, rollouts, max_failed)
 
+
+async def run_race(
+    runner: Runner,
+    allocation: Allocation,
+    problems: Sequence[Problem],
+    race: Race,
+    *,
+    seed: int,
+    gate: asyncio.Semaphore,
+    max_failed: float = 0.02,
+    on_rollout: Callable[[Rollout], None] | None = None,
+) -> Evaluation:
+    """Run problems block by block, and no further than the race goes.
+
+    Args:
+        runner: Takes a problem through the pipeline.
+        allocation: What is evaluated.
+        problems: All problems of the race.
+        race: Says after each block whether to go on.
+        seed: Of the study; it sets the order of the problems.
+        gate: As for `run_problems`.
+        max_failed: As for `run_problems`. While more than this share of what was run has failed, nothing is stopped.
+        on_rollout: As for `run_problems`.
+    """
+    taken = blocks(problems, seed)
+    rollouts: list[Rollout] = []
+    reason = ""
+    for number, block in enumerate(taken, start=1):
+        rollouts += await _run(runner, allocation, block, gate, on_rollout)
+        if number < len(taken) and not Evaluation.of(allocation, rollouts, max_failed).invalid:
+            reason = race.stopped_because(rollouts)
+        if reason:
+            break
+    # In the order of the problems, as if they had been run at once.
+    place = {problem.id: index for index, problem in enumerate(problems)}
+    rollouts.sort(key=lambda rollout: place[rollout.problem_id])
+    return replace(Evaluation.of(allocation, rollouts, max_failed), stopped_because=reason)
+
+
+async def _run(
+    runner: Runner,
+    allocation: Allocation,
+    problems: Sequence[Problem],
+    gate: asyncio.Semaphore,
+    on_rollout: Callable[[Rollout], None] | None,
+) -> list[Rollout]:
     async def one(problem: Problem) -> Rollout:
         async with gate:
             rollout = await runner(problem, allocation)
@@ -237,8 +316,7 @@ async def run_problems(
             on_rollout(rollout)
         return rollout
 
-    rollouts = await run_all([one(problem) for problem in problems])
-    return Evaluation.of(allocation, rollouts, max_failed)
+    return await run_all([one(problem) for problem in problems])
 
 
 async def run_all(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from agenttts.errors import RunError
 from agenttts.study.archive import Archive, Trial
+from agenttts.study.planner import turn_from_json
 
 __all__ = ["EVENTS_FILE", "EventLog", "StudyState", "fold", "is_running", "read_events"]
 
@@ -43,8 +44,9 @@ class StudyState:
 
     n_paid: int = 0
     """Completions paid for: as counted by the store at the end of a run, else by the trials in the log."""
-    n_used: int = 0
-    """Draws that the pilot, the trials and the confirmation used, paid for or not."""
+    n_reused: int = 0
+    """Draws used without paying for them (again): by the pilot, the trials and the confirmation; where the search
+    budget cut trials off, also by these."""
     spent: Event | None = None
     """What was paid by the time of the last event that says so, as the fields of `Cost`."""
 
@@ -81,7 +83,17 @@ def fold(events: Iterable[Event]) -> StudyState:
             last.pop("ended", None)
     if not last:
         raise RunError("the event log is empty")
-    return _state(last, tuple(rounds[n] for n in sorted(rounds)), Archive.of(trials.values()), spent)
+    planned = tuple(rounds[n] for n in sorted(rounds))
+    return _state(last, planned, _archive(planned, trials.values()), spent)
+
+
+def _archive(rounds: Iterable[Event], trials: Iterable[Trial]) -> Archive:
+    """Return the trials, with what the conversations of the rounds left behind."""
+    archive = Archive.of(trials)
+    for event in rounds:
+        if "memory" in event:
+            archive = archive.with_turn(*turn_from_json(event))
+    return archive
 
 
 def _state(
@@ -104,7 +116,7 @@ def _state(
         confirmed=confirmed,
         ended=ended,
         n_paid=n_paid,
-        n_used=sum(paid + reused for paid, reused in draws),
+        n_reused=(ended or {}).get("n_reused", max(0, sum(map(sum, draws)) - n_paid)),
         spent=spent,
     )
 

@@ -8,34 +8,43 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from agenttts import errors
-from agenttts.allocators.base import Proposal, make_allocator
+from agenttts.allocators.base import Allocator, ConversingAllocator, Proposal, make_allocator
 from agenttts.allocators.space import Space
-from agenttts.pipeline.base import Allocation, Rollout, StageChoice
+from agenttts.pipeline.base import Allocation, Rollout
 from agenttts.study.archive import (
     Archive,
-    StageLengths,
     Trial,
     cost_to_json,
-    lengths_from_json,
-    lengths_to_json,
 )
 from agenttts.study.confirm import evaluation_to_json, n_affordable, n_wanted
 from agenttts.study.evaluate import Evaluation, run_all, run_problems
 from agenttts.study.events import EventLog, StudyState
+from agenttts.study.pilot import (
+    check_parsing,
+    check_pilot,
+    learn_pilot,
+    learn_trial,
+    pilot_allocations,
+    pilot_content,
+)
+from agenttts.study.planner import allocator_options, converse, turn_from_json, turn_to_json
 from agenttts.study.result import Observer, ProgressEvent, StudyOptions
 from agenttts.study.session import Session
 from agenttts.study.statistics import Interval, mean_interval
+from agenttts.study.trials import evaluate_trial
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from agenttts.budgets.lengths import Lengths
     from agenttts.task.task import Task
 
-__all__ = ["Loop", "Progress", "pilot_allocations"]
+__all__ = ["Loop", "Progress"]
 
 
 class Progress:
@@ -44,7 +53,7 @@ class Progress:
     def __init__(
         self, observer: Observer | None, options: StudyOptions, archive: Archive, n_problems: int
     ) -> None:
-        self.n_paid = self.n_reused = self.rollouts_done = 0
+        self.n_paid = self.n_reused = self.rollouts_done = self._n_skipped = 0
         self._observer = observer
         self._options = options
         self._n_problems = n_problems
@@ -74,6 +83,10 @@ class Progress:
         self.rollouts_done += 1
         self.draws(rollout)
 
+    def skipped(self, n: int) -> None:
+        """Take note that a trial needs this many problems less."""
+        self._n_skipped += n
+
     def draws(self, rollout: Rollout) -> None:
         """Take in a finished problem of the pilot or the confirmation."""
         self.n_paid += rollout.n_paid
@@ -84,7 +97,7 @@ class Progress:
         """Tell the observer where the study stands."""
         if self._observer is None or self.session is None:
             return
-        total = (self._options.n_trials - self._done_before) * self._n_problems
+        total = (self._options.n_trials - self._done_before) * self._n_problems - self._n_skipped
         elapsed = time.monotonic() - self._since
         left = max(0, total - self.rollouts_done)
         best, interval = self._best or (None, None)
@@ -131,10 +144,9 @@ class Loop:
             InfeasibleBudgetError: No allocation fits the budget.
         """
         lengths = self._new_lengths()
-        for piece in await self._pilot(session):
-            _learn(lengths, piece)
+        learn_pilot(lengths, await self._pilot(session))
         learnt: set[int] = set()
-        allocator = make_allocator(self._options.allocator)
+        allocator = make_allocator(self._options.allocator, allocator_options(self._task, self._options))
         n_round = 0
         while True:
             planned: Mapping[str, Any] | None = next(
@@ -144,12 +156,11 @@ class Loop:
             for trial in known:
                 if trial.number not in learnt:
                     learnt.add(trial.number)
-                    for piece in trial.lengths.items():
-                        _learn(lengths, piece)
+                    learn_trial(lengths, trial)
             if planned is None:
                 if len(known) >= self._options.n_trials:
                     return
-                planned = self._plan_round(session, lengths, allocator, n_round)
+                planned = await self._plan_round(session, lengths, allocator, n_round)
                 if planned is None:
                     self.note = "every allocation that fits the budget was tried"
                     return
@@ -161,7 +172,7 @@ class Loop:
 
         return Lengths(self._task.file)
 
-    async def _pilot(self, session: Session) -> list[tuple[str, StageLengths]]:
+    async def _pilot(self, session: Session) -> Mapping[str, Any]:
         event = self._state.pilot
         if event is None:
             self._progress.tell("pilot")
@@ -171,19 +182,19 @@ class Loop:
                     run_problems(
                         session.runner, allocation, problems, gate=self._gate, on_rollout=self._progress.draws
                     )
-                    for allocation in pilot_allocations(self._task, session)
+                    for allocation in pilot_allocations(self._task, session.max_recorded)
                 ]
             )
-            _check_pilot(evaluations)
-            _check_parsing(self._task, evaluations)
-            event = self._log.append("pilot", **_pilot_content(evaluations), **self._paid(session))
-        return [(stage, lengths_from_json(data)) for stage, data in event["lengths"]]
+            check_pilot(evaluations)
+            check_parsing(self._task, evaluations)
+            event = self._log.append("pilot", **pilot_content(evaluations), **self._paid(session))
+        return event
 
     def _paid(self, session: Session) -> dict[str, Any]:
         return {"spent": cost_to_json(session.spent())}
 
-    def _plan_round(
-        self, session: Session, lengths: Lengths, allocator: Any, n_round: int
+    async def _plan_round(
+        self, session: Session, lengths: Lengths, allocator: Allocator | ConversingAllocator, n_round: int
     ) -> Mapping[str, Any] | None:
         import numpy as np
 
@@ -193,17 +204,39 @@ class Loop:
         rng = np.random.default_rng(np.random.SeedSequence([self._options.seed, n_round]))
         first = len(self.archive.trials)
         k = min(self._options.batch, self._options.n_trials - first)
-        proposals = allocator.propose(self.archive, space, k, rng)
+        proposals, kept = await self._proposed(session, allocator, space, k, rng)
         if not proposals:
             return None
-        return self._log.append(
+        planned = self._log.append(
             "round",
             round=n_round,
             first=first,
             proposals=[asdict(p) | {"allocation": p.allocation.to_json()} for p in proposals],
             n_feasible=space.n_feasible,
             n_allocations=space.size,
+            **kept,
+            **(self._paid(session) if kept else {}),
         )
+        if kept:
+            self.archive = self.archive.with_turn(*turn_from_json(kept))
+        return planned
+
+    async def _proposed(
+        self,
+        session: Session,
+        allocator: Allocator | ConversingAllocator,
+        space: Space,
+        k: int,
+        rng: np.random.Generator,
+    ) -> tuple[list[Proposal], dict[str, Any]]:
+        """Return a round's proposals and what the log keeps of the conversation they came of (empty: none)."""
+        if not isinstance(allocator, ConversingAllocator):
+            return allocator.propose(self.archive, space, k, rng), {}
+        self._progress.tell("planning")
+        turn, tally = await converse(allocator.converse(self.archive, space, k, rng), session.ask)
+        for problem in tally.problems:
+            self._progress.tell("waiting", message=f"the planner gave no advice: {problem}")
+        return turn.proposals, turn_to_json(turn, tally)
 
     async def _run_round(self, session: Session, planned: Mapping[str, Any]) -> None:
         self._progress.tell("round")
@@ -216,21 +249,25 @@ class Loop:
             for i, data in enumerate(planned["proposals"])
             if planned["first"] + i not in done
         ]
-        await run_all([self._run_trial(session, number, proposal) for number, proposal in missing])
+        # What was known when the round began, however often the round was cut off: races and averages rest on it.
+        known = Archive.of(trial for trial in self.archive.trials if trial.number < planned["first"])
+        await run_all([self._run_trial(session, number, proposal, known) for number, proposal in missing])
 
-    async def _run_trial(self, session: Session, number: int, proposal: Proposal) -> None:
-        evaluation = await run_problems(
-            session.runner,
+    async def _run_trial(self, session: Session, number: int, proposal: Proposal, known: Archive) -> None:
+        evaluation = await evaluate_trial(
+            session,
+            self._task,
+            self._options,
             proposal.allocation,
-            self._task.search,
+            known,
             gate=self._gate,
-            max_failed=self._options.max_failed,
             on_rollout=self._progress.rollout,
         )
         trial = evaluation.as_trial(number, proposal, self._options.budget)
+        self._progress.skipped(len(self._task.search) - evaluation.n_problems)
         self._log.append("trial", trial=trial.to_json(), **self._paid(session))
         # One by one: where the round is cut off, those that finished count, here as in the log.
-        self.archive = Archive.of([*self.archive.trials, trial])
+        self.archive = self.archive.with_trials([trial])
         self._progress.trial(trial)
 
     # --- confirmation ------------------------------------------------------------------------------------------
@@ -290,74 +327,3 @@ class Loop:
             max_failed=self._options.max_failed,
             on_rollout=self._progress.draws,
         )
-
-
-def pilot_allocations(task: Task, session: Session | None = None) -> list[Allocation]:
-    """Return one-sample allocations in which every model takes part at every stage."""
-    stages = []
-    for name in task.llm_stages:
-        models = task.file.stages[name].models
-        limit = session.max_recorded if session is not None else None
-        held = [model for model in models if limit is None or (limit(name, model) or 1) >= 1]
-        stages.append((name, held or list(models)))
-    most = max(len(models) for _, models in stages)
-    return [
-        Allocation(tuple(StageChoice(name, models[i % len(models)], 1, "first") for name, models in stages))
-        for i in range(most)
-    ]
-
-
-def _check_pilot(evaluations: Sequence[Evaluation]) -> None:
-    """Stop where not one problem of the pilot came through: the same would happen to all that follow.
-
-    Raises:
-        ProviderUnavailableError, RunError: By what failed first.
-    """
-    failures = [entry for evaluation in evaluations for entry in evaluation.failures]
-    if not failures or any(evaluation.scores for evaluation in evaluations):
-        return
-    first = failures[0].failure
-    message = (
-        f"all {len(failures)} problems of the pilot failed, the first ({failures[0].problem_id}) "
-        f"at stage {first.stage}: {first.cause}: {first.message}"
-    )
-    provider = isinstance(getattr(errors, first.cause, None), type) and issubclass(
-        getattr(errors, first.cause), errors.ProviderError
-    )
-    raise errors.ProviderUnavailableError(message) if provider else errors.RunError(message)
-
-
-def _check_parsing(task: Task, evaluations: Sequence[Evaluation]) -> None:
-    """Stop where a stage's rule matched no sample of any model: nothing could be learnt there.
-
-    Raises:
-        InputError: Names stage, rule and a reply.
-    """
-    from agenttts.pipeline.parsing import rule_text
-
-    for stage in task.llm_stages:
-        seen = [e.unparsed[stage] for e in evaluations if stage in e.unparsed]
-        n = sum(entry.n for entry in seen)
-        if n and n == sum(entry.n_samples for entry in seen):
-            # repr: whatever a model wrote, without control characters
-            raise errors.InputError(
-                f"stages.{stage}.parse: the rule {rule_text(task.file.stages[stage].parse)} found no answer in any of "
-                f"the {n} samples of the pilot, so nothing can be learnt. {seen[0].model} replied: {seen[0].example!r}"
-            )
-
-
-def _pilot_content(evaluations: Iterable[Evaluation]) -> dict[str, Any]:
-    evaluations = list(evaluations)
-    return {
-        "lengths": [[s, lengths_to_json(piece)] for e in evaluations for s, piece in e.lengths.items()],
-        "n_problems": max((e.n_problems for e in evaluations), default=0),
-        "n_failed": sum(len(e.failures) for e in evaluations),
-        "n_paid": sum(e.n_paid for e in evaluations),
-        "n_reused": sum(e.n_reused for e in evaluations),
-    }
-
-
-def _learn(lengths: Lengths, piece: tuple[str, StageLengths]) -> None:
-    """Let the lengths know of the prompts and samples of one stage."""
-    stage, seen = piece
-    lengths.observe_counts(stage, seen.model, prefill=seen.prefill, decode=seen.decode)

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from agenttts.budgets.cards import ModelCard
 from agenttts.budgets.cost import Budget, Unit
+from agenttts.budgets.loading import load_cards
 from agenttts.errors import InputError, RunError
 from agenttts.study.result import StudyOptions
 from agenttts.study.study import RUNS, Study
@@ -88,26 +92,32 @@ def study_options(
     task: Task,
     *,
     budget: Budget | str | float | None = None,
-    allocator: str = "curves",
+    allocator: str | None = None,
     n_trials: int = 40,
     seed: int = 0,
     search_budget: Budget | str | float | None = None,
     concurrency: int = 32,
     confirm: bool = True,
+    racing: bool = True,
+    planner: ModelCard | str | None = None,
+    planner_budget: Budget | str | float | None = None,
+    planner_prompts: str | Path | None = None,
+    switches: Mapping[str, Any] | None = None,
 ) -> StudyOptions:
     """Return the options of a study, checked.
+
+    Without an allocator, it is `agent` where a planner is set (else the task's counts), and `curves` where none is.
 
     Raises:
         InputError: An option cannot be used.
     """
-    from agenttts.allocators.base import make_allocator
-
-    make_allocator(allocator)  # an unknown name should not wait for the pilot to be paid
+    card = _planner_card(task, planner)
+    allocator = allocator or ("curves" if card is None else "agent")
     for name, value in (("n_trials", n_trials), ("concurrency", concurrency)):
         if value < 1:
             raise InputError(f"{name}: expected a whole number of at least 1, got {value}")
     limit = resolve_budget(task, budget)
-    return StudyOptions(
+    options = StudyOptions(
         budget=limit,
         allocator=allocator,
         n_trials=n_trials,
@@ -115,7 +125,62 @@ def study_options(
         search_budget=None if search_budget is None else as_budget(search_budget, _sum_unit(limit.unit)),
         concurrency=concurrency,
         confirm=confirm,
+        racing=racing,
+        planner=card,
+        planner_budget=None if planner_budget is None else as_budget(planner_budget, _sum_unit(limit.unit)),
+        planner_prompts=None if planner_prompts is None else str(Path(planner_prompts).absolute()),
+        switches=dict(switches or {}),
     )
+    return _with_allocator_checked(task, options, asked_for=planner is not None)
+
+
+def _planner_card(task: Task, planner: ModelCard | str | None) -> ModelCard | None:
+    """Return the card of the planner that was asked for, else of the task's.
+
+    Raises:
+        CardError: There is no such card.
+    """
+    if isinstance(planner, ModelCard):
+        return planner
+    name = planner or (task.file.planner.model if task.file.planner is not None else None)
+    if name is None:
+        return None
+    return load_cards({**task.spare_cards, **task.cards}).lookup(name)
+
+
+def _with_allocator_checked(task: Task, options: StudyOptions, *, asked_for: bool) -> StudyOptions:
+    """Make the allocator once, so that what is wrong with it does not wait for the pilot to be paid.
+
+    Args:
+        task: What the allocator is told of.
+        options: With the planner of command line or task, if any.
+        asked_for: The planner was named by the user, not by the task file alone.
+
+    Returns:
+        The options; without a planner where the allocator asks none.
+
+    Raises:
+        InputError: The allocator is unknown, lacks a planner or asks none, or a switch or prompt cannot be used.
+    """
+    from agenttts.allocators.base import ConversingAllocator, make_allocator
+    from agenttts.study.planner import allocator_options
+
+    name = options.allocator
+    if isinstance(make_allocator(name, allocator_options(task, options)), ConversingAllocator):
+        if options.planner is None:
+            raise InputError(
+                f"allocator {name!r} asks a planner model and none is set. Name one with --planner CARD, "
+                "or set `planner` in the task file"
+            )
+        return options
+    said = [("--planner", asked_for), ("--planner-budget", options.planner_budget is not None)]
+    said += [("--planner-prompts", options.planner_prompts is not None)]
+    for option, given in said:
+        if given:
+            raise InputError(
+                f"{option}: allocator {name!r} asks no planner. Leave it out, or name another one"
+            )
+    return replace(options, planner=None)
 
 
 def load_task(
@@ -169,7 +234,7 @@ def resolve_budget(task: Task, budget: Budget | str | float | None) -> Budget:
 
 def run_name(task: Task, options: StudyOptions) -> str:
     """Return the default name of a run: the same question gives the same name, and so the same run."""
-    asked = [
+    asked: list[Any] = [
         task.digest,
         repr(options.budget.amount),
         options.budget.unit.value,
@@ -178,6 +243,12 @@ def run_name(task: Task, options: StudyOptions) -> str:
         options.n_trials,
         options.confirm,
     ]
+    if not options.racing:
+        asked.append("no racing")
+    if options.planner is not None:
+        asked.append([options.planner.name, str(options.planner_budget), options.planner_prompts])
+    if options.switches:
+        asked.append(sorted(options.switches.items()))
     digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
     return f"{task.file.name}-{digest[:8]}"
 
@@ -199,11 +270,18 @@ def _check_same(study: Study, task: Task, options: StudyOptions, folder: Path) -
     if study.task_digest != task.digest:
         raise RunError(f"{folder} is a run of another task, or of other models or problems. {remedy}")
     was = study.options
+    planners = [None if o.planner is None else o.planner.name for o in (was, options)]
+    if planners[0] != planners[1]:
+        raise RunError(f"{folder} was begun with planner {planners[0]}, not {planners[1]}. {remedy}")
     for name, word in (
         ("budget", "the budget"),
         ("allocator", "allocator"),
         ("seed", "seed"),
         ("confirm", "confirm"),
+        ("racing", "racing"),
+        ("planner_budget", "planner budget"),
+        ("planner_prompts", "planner prompts"),
+        ("switches", "switches"),
     ):
         there, asked = getattr(was, name), getattr(options, name)
         if there != asked:

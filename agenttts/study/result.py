@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from agenttts.allocators.base import Insight
+from agenttts.budgets.cards import ModelCard
 from agenttts.budgets.cost import Budget, Cost, Unit
 from agenttts.study.archive import ProblemFailure, Trial
 from agenttts.study.statistics import Interval, PairedDifference
@@ -15,6 +17,7 @@ __all__ = [
     "Alternative",
     "Confirmation",
     "Observer",
+    "PlannerUse",
     "ProgressEvent",
     "StudyOptions",
     "StudyResult",
@@ -48,6 +51,20 @@ class StudyOptions:
     confirm: bool = True
     n_pilot: int = 8
     """Search problems that every model answers once at every stage before the first round, to learn lengths."""
+    racing: bool = True
+    """Whether a trial ends once it is surely no winner (see `agenttts.study.racing`)."""
+    reuse_estimation: bool = True
+    """Whether scores are averaged over the draws that earlier trials left (see `agenttts.study.averaging`)."""
+    planner: ModelCard | None = None
+    """The model that the allocator asks; `None`: none."""
+    planner_budget: Budget | None = None
+    """The most that all calls to the planner may cost; `None`: the search budget alone limits them."""
+    planner_prompts: str | None = None
+    """Folder with prompt files that replace the allocator's; `None`: the package's."""
+    planner_deadline_s: float = 120.0
+    """Of one call to the planner, with all its attempts."""
+    switches: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the allocator, by name."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; `from_json` reads it back."""
@@ -55,15 +72,30 @@ class StudyOptions:
         return data | {
             "budget": _budget_to_json(self.budget),
             "search_budget": _budget_to_json(self.search_budget),
+            "planner": None
+            if self.planner is None
+            else self.planner.model_dump(mode="json", exclude_none=True),
+            "planner_budget": _budget_to_json(self.planner_budget),
+            "switches": dict(self.switches),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> StudyOptions:
-        """Read what `to_json` wrote."""
+        """Read what `to_json` wrote; studies begun before an option existed go on without what it adds."""
+        data = {"racing": False, "reuse_estimation": False, **data}
         budget = _budget_from_json(data["budget"])
         if budget is None:
             raise ValueError("options without a budget")
-        return cls(**{**data, "budget": budget, "search_budget": _budget_from_json(data["search_budget"])})
+        planner = data.get("planner")  # older logs lack it
+        return cls(
+            **{
+                **data,
+                "budget": budget,
+                "search_budget": _budget_from_json(data["search_budget"]),
+                "planner": None if planner is None else ModelCard.model_validate(planner),
+                "planner_budget": _budget_from_json(data.get("planner_budget")),
+            }
+        )
 
 
 def _budget_to_json(budget: Budget | None) -> dict[str, Any] | None:
@@ -78,13 +110,13 @@ def _budget_from_json(data: Mapping[str, Any] | None) -> Budget | None:
 class ProgressEvent:
     """Where a running study stands."""
 
-    kind: Literal["pilot", "round", "rollout", "trial", "confirming", "waiting", "ended"]
+    kind: Literal["pilot", "planning", "round", "rollout", "trial", "confirming", "waiting", "ended"]
     trials_done: int
     n_trials: int
     rollouts_done: int
     """Problems finished by this run of the study, of the trials in work and those before."""
     rollouts_total: int
-    """Problems that this run of the study is to finish in all its trials."""
+    """Problems that this run of the study is to finish in all its trials; less with each trial that is stopped."""
     spent: Cost
     n_paid: int
     """Draws paid for by this run of the study."""
@@ -139,6 +171,20 @@ class Alternative:
 
 
 @dataclass(frozen=True)
+class PlannerUse:
+    """What asking the planner model took and brought."""
+
+    model: str
+    calls: int
+    failed: int
+    """Calls that brought no text."""
+    prefill_tokens: int
+    decode_tokens: int
+    notes: tuple[str, ...] = ()
+    """What went wrong or was changed, over all rounds, without repeats."""
+
+
+@dataclass(frozen=True)
 class StudyResult:
     """What a study found, and how sure it is."""
 
@@ -167,9 +213,15 @@ class StudyResult:
     plan_path: Path | None
     message: str = ""
     """Why the study ended as it did, and how to go on; for people."""
+    what_is_kept: str = ""
+    """What a run that goes on finds again, by its store; for people: the end of a sentence."""
     n_feasible: int | None = None
     """Allocations that fit the budget, by the lengths known in the last round."""
     n_allocations: int | None = None
+    insights: tuple[Insight, ...] = ()
+    """What the planner says it has learnt, oldest first. Written by a model; escape it wherever it is shown."""
+    planner: PlannerUse | None = None
+    """`None` where no planner was asked."""
 
     @property
     def counted_by(self) -> dict[str, tuple[str, ...]]:

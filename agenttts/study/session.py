@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from agenttts.budgets.cost import Budget, Cost
 from agenttts.study.evaluate import Runner, pipeline_runner
+from agenttts.study.planner import PURPOSE, Ask, Asker, PlannerSetup
 
 if TYPE_CHECKING:
     from agenttts.budgets.cost_model import CostModel
+    from agenttts.models.clients import Clients
     from agenttts.models.retry import ClientEvent
+    from agenttts.study.averaging import Averager
     from agenttts.task.task import Task
 
 __all__ = ["Session", "SessionFactory", "open_session"]
@@ -27,10 +30,14 @@ class Session:
     spent: Callable[[], Cost]
     """What the study has paid so far, over all its runs."""
     n_paid: Callable[[], Awaitable[int]]
-    """Completions the study has paid for so far, over all its runs."""
+    """Completions the study has paid for so far, over all its runs; the planner's replies are none of them."""
     set_cap: Callable[[Budget | None], None]
     """Sets what the study may spend over all its runs; only while no call is in flight."""
     max_recorded: Callable[[str, str], int | None] | None = None
+    averager: Averager | None = None
+    """Averages scores over draws of earlier trials; `None`: scores stay those of the rollout."""
+    ask: Ask | None = None
+    """Asks the planner model; `None`: there is none."""
 
 
 class SessionFactory(Protocol):
@@ -44,48 +51,71 @@ class SessionFactory(Protocol):
         study_id: str,
         cap: Budget | None,
         on_wait: Callable[[str], None],
+        planner: PlannerSetup | None = None,
     ) -> AbstractAsyncContextManager[Session]:
-        """Return a session whose calls are billed to `study_id` and stop before they pass `cap`."""
+        """Return a session whose calls are billed to `study_id` and stop before they pass `cap`.
+
+        `planner` is given only where there is one, so that a factory may do without it.
+        """
         ...
 
 
 @asynccontextmanager
 async def open_session(
-    task: Task, *, store_url: str, study_id: str, cap: Budget | None, on_wait: Callable[[str], None]
+    task: Task,
+    *,
+    store_url: str,
+    study_id: str,
+    cap: Budget | None,
+    on_wait: Callable[[str], None],
+    planner: PlannerSetup | None = None,
+    make_clients: Callable[..., Clients] | None = None,
 ) -> AsyncIterator[Session]:
-    """Open store, clients and ledger for a task, and close them whatever happens."""
+    """Open store, clients and ledger for a task, and close them whatever happens.
+
+    `make_clients` stands in for the class `Clients`: for sessions that share draws, see `comparison_pool`.
+    """
     from agenttts.budgets.cost_model import CostModel
     from agenttts.budgets.ledger import SpendingLedger
     from agenttts.models.clients import Clients
     from agenttts.models.sampler import StoredSampler
     from agenttts.pipeline.pipeline import Pipeline
     from agenttts.store.sql import open_store
+    from agenttts.study.averaging import PipelineAverager
 
     async def n_paid() -> int:
-        return sum(len(call.usage.decode_tokens) for call in await store.paid(study_id))
+        calls = await store.paid(study_id)
+        return sum(len(call.usage.decode_tokens) for call in calls if call.purpose != PURPOSE)
 
     def set_cap(new: Budget | None) -> None:
         ledger.cap = new
 
-    cost_model = CostModel(task.cards)
-    store = open_store(store_url)
-    try:
-        ledger = SpendingLedger(cost_model, cap, await store.paid(study_id))
-        clients = Clients(task.cards, on_event=lambda event: on_wait(_words(event)))
-        try:
+    def tell(event: ClientEvent) -> None:
+        on_wait(_words(event))
+
+    own = {} if planner is None else {planner.card.name: planner.card}
+    cost_model = CostModel({**task.cards, **own})
+    async with aclosing(open_store(store_url)) as store:
+        paid = await store.paid(study_id)
+        ledger = SpendingLedger(cost_model, cap, paid)
+        async with (
+            aclosing((make_clients or Clients)(task.cards, on_event=tell)) as clients,
+            aclosing(Clients(own, on_event=tell)) as advisers,
+        ):
             sampler = StoredSampler(clients, store, ledger, study_id)
+            pipeline = Pipeline.build(task)
             yield Session(
-                runner=pipeline_runner(Pipeline.build(task), clients, sampler, cost_model),
+                runner=pipeline_runner(pipeline, clients, sampler, cost_model),
                 cost_model=cost_model,
                 spent=lambda: ledger.spent,
                 n_paid=n_paid,
                 set_cap=set_cap,
                 max_recorded=clients.max_recorded,
+                averager=PipelineAverager(task, pipeline, clients, sampler),
+                ask=None
+                if planner is None
+                else Asker.build(planner, advisers, store, ledger, cost_model, study_id, paid).ask,
             )
-        finally:
-            await clients.aclose()
-    finally:
-        await store.aclose()
 
 
 def _words(event: ClientEvent) -> str:

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from agenttts.budgets.cost import Budget, Cost
 from agenttts.budgets.cost_model import CostModel
 from agenttts.errors import ProviderError, RunError, SearchBudgetExhausted
-from agenttts.store.sql import is_memory
+from agenttts.store.sql import what_is_kept
 from agenttts.study.archive import Archive, cost_to_json
 from agenttts.study.confirm import alternative, confirmation, held_back
 from agenttts.study.events import EVENTS_FILE, EventLog, StudyState, fold, read_events
 from agenttts.study.loop import Loop, Progress
+from agenttts.study.planner import PlannerSetup, planner_use, require_planner
 from agenttts.study.result import Observer, StudyOptions, StudyResult, StudyStatus
 from agenttts.study.session import Session, SessionFactory, open_session
 from agenttts.study.statistics import mean_interval
@@ -65,7 +66,7 @@ class Study:
         Raises:
             RunError: The folder holds a study, or is in use.
             InfeasibleBudgetError: No allocation can fit the budget, whatever its prompts; no folder is made.
-            CardError: A card lacks what the unit of the budget needs.
+            CardError: A card lacks what the unit of a budget needs.
         """
         from agenttts import __version__
         from agenttts.allocators.space import refuse_hopeless
@@ -74,6 +75,7 @@ class Study:
         cost_model = CostModel(task.cards, files=task.card_files)
         cost_model.require(options.budget.unit)
         refuse_hopeless(task, cost_model, options.budget)
+        require_planner(options)
         log = EventLog(folder)
         try:
             if read_events(log.path)[0]:
@@ -208,6 +210,7 @@ class Study:
         self, session: Session, options: StudyOptions, loop: Loop, log: EventLog, progress: Progress
     ) -> None:
         status: StudyStatus = "finished"
+        n_before, reused_before = await session.n_paid(), self.state().n_reused
         cap = options.search_budget
         if cap is not None:
             session.set_cap(replace(cap, amount=cap.amount - held_back(options)))
@@ -218,10 +221,14 @@ class Study:
         session.set_cap(cap)
         unconfirmed = await loop.confirm(session)
         n_paid = await session.n_paid()
+        # The store knows of draws that arrived for problems which were cut off; the count by problem does not.
+        progress.n_paid = n_paid - n_before
+        # The trials of a search that ended tell what was reused; those that were cut off are in no log.
+        n_reused = None if status == "finished" else reused_before + progress.n_reused
         message = self._message(status, options, loop)
         # The plan first: a study that ended has one.
         self._save_plan(message)
-        self._end(log, progress, status, message, unconfirmed, n_paid)
+        self._end(log, progress, status, message, unconfirmed, n_paid=n_paid, n_reused=n_reused)
 
     def _session(self, state: StudyState, cap: Budget | None, progress: Progress) -> Any:
         return self.sessions(
@@ -230,7 +237,21 @@ class Study:
             study_id=state.started["study_id"],
             cap=cap,
             on_wait=lambda message: progress.tell("waiting", message=message),
+            **self._planner(),
         )
+
+    def _planner(self) -> dict[str, Any]:
+        options = self.options
+        if options.planner is None:
+            return {}
+        setup = PlannerSetup.of(
+            options.planner,
+            self.task.file.planner,
+            budget=options.planner_budget,
+            deadline_s=options.planner_deadline_s,
+            seed=options.seed,
+        )
+        return {"planner": setup}
 
     def _message(self, status: StudyStatus, options: StudyOptions, loop: Loop) -> str:
         if status == "finished":
@@ -239,13 +260,12 @@ class Study:
         return (
             f"the search budget of {options.search_budget} ended the search after {n} of {options.n_trials} trials; "
             "trials that it cut off are not scored. To go on, run the same command with a larger --search-budget: "
-            "nothing paid for is paid again"
+            f"{what_is_kept(self.state().started['store'])}"
         )
 
     def _resume_hint(self) -> str:
-        if is_memory(self.state().started["store"]):
-            return f"To go on, run the same command again ({self.folder}); a store in memory has forgotten its draws."
-        return f"To go on, run the same command again; what was paid for is kept ({self.folder})."
+        kept = what_is_kept(self.state().started["store"])
+        return f"To go on, run the same command again ({self.folder}); {kept}."
 
     def _end(
         self,
@@ -254,7 +274,7 @@ class Study:
         status: StudyStatus,
         message: str,
         unconfirmed: str = "the search has not ended",
-        n_paid: int | None = None,
+        **counts: int | None,
     ) -> None:
         spent = progress.session.spent() if progress.session is not None else None
         log.append(
@@ -263,7 +283,7 @@ class Study:
             message=message,
             no_confirmation_because=unconfirmed,
             **({} if spent is None else {"spent": cost_to_json(spent)}),
-            **({} if n_paid is None else {"n_paid": n_paid}),
+            **{name: count for name, count in counts.items() if count is not None},
         )
         progress.tell("ended", message=message)
 
@@ -299,14 +319,17 @@ class Study:
             alternative=alternative(archive, options),
             spent=CostModel(self.task.cards).nothing() if state.spent is None else Cost(**state.spent),
             n_paid=state.n_paid,
-            n_reused=max(0, state.n_used - state.n_paid),
+            n_reused=state.n_reused,
             n_paid_now=0,
             trials=archive.trials,
             failures=tuple((trial.number, entry) for trial in archive.trials for entry in trial.failures),
             plan_path=plan if plan.exists() else None,
             message=ended["message"],
+            what_is_kept=what_is_kept(state.started["store"]),
             n_feasible=last_round.get("n_feasible"),
             n_allocations=last_round.get("n_allocations"),
+            insights=archive.insights,
+            planner=planner_use(options.planner, state.rounds),
         )
 
     def _save_plan(self, message: str) -> None:

@@ -17,6 +17,7 @@ from agenttts.budgets.cost import NEEDED_ON_CARD, Unit, amount
 from agenttts.errors import CardError, Mistake, TaskFileError
 from agenttts.models.tiny_reward import TINY_PRM
 from agenttts.pipeline.base import Problem
+from agenttts.task.conditions import condition_faults
 from agenttts.task.drafts import Draft, StageDraft
 from agenttts.task.reading import Document, Loc, missing_file, nearest, read_document, read_text, shown
 from agenttts.task.schema import PromptBlock, VerifierBlock
@@ -53,6 +54,7 @@ def check_names(setting: Setting) -> Iterator[Mistake]:
         yield from _prompts(setting, at, stage)
         yield from _parse(setting, (*at, "parse"), stage)
         yield from _labels(document, (*at, "select"), stage)
+        yield from condition_faults(document, at, name, draft.stages)
         if stage.function is not None:
             yield from _function(setting, (*at, "function"), stage.function)
     for loc, verifier in _verifiers(draft):

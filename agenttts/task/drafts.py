@@ -21,6 +21,7 @@ from agenttts.task.schema import (
     SelectBlock,
     SplitsBlock,
     StageScoreBlock,
+    WhenBlock,
 )
 
 __all__ = ["Draft", "StageDraft"]
@@ -56,6 +57,8 @@ class StageDraft:
     select: tuple[SelectBlock | None, ...]
     score: StageScoreBlock | None
     function: str | None
+    when: WhenBlock | None
+    pool: bool
 
     @classmethod
     def of(cls, raw: Any) -> StageDraft:
@@ -73,6 +76,8 @@ class StageDraft:
             ),
             score=_part(StageScoreBlock, raw.get("score")),
             function=function if isinstance(function, str) else None,
+            when=_part(WhenBlock, raw.get("when")),
+            pool=raw.get("pool") is True,
         )
 
 

@@ -12,7 +12,7 @@ from agenttts.errors import Mistake, TaskFileError
 from agenttts.task.checks import REWARD_MODELS, Setting, check_cards, check_gold, check_names
 from agenttts.task.data import DataFileError, Table, id_fields, read_sources
 from agenttts.task.drafts import Draft
-from agenttts.task.reading import Document, missing_file, read_document, read_text
+from agenttts.task.reading import Document, missing_file, nearest, read_document, read_text
 from agenttts.task.schema import PromptBlock, SelectBlock, StageBlock, TaskFile
 from agenttts.task.splits import Complaint, Parts, divide
 from agenttts.task.task import Task
@@ -61,6 +61,7 @@ def load_task(
     used_unit = unit or (draft.budget.unit if draft.budget else None)
     if used_unit is not None and book is not None:
         mistakes += check_cards(document, cards, book.origins, used_unit)
+    mistakes += _planner_mistakes(document, file, book)
     if mistakes or file is None or parts is None or tables is None or book is None:
         raise TaskFileError(_sorted(document, mistakes))
     return Task(
@@ -71,6 +72,7 @@ def load_task(
         trusted=trust,
         card_files={name: book.origins[name] for name in cards if name in book.origins},
         data_sha256=(tables[0].sha256, tables[1].sha256),
+        spare_cards={name: book[name] for name in draft.cards if name not in cards},
     )
 
 
@@ -105,6 +107,13 @@ def _named_cards(
     if "tiny_prm" in kinds:
         cards |= {name: book.lookup(name) for name in REWARD_MODELS}
     return cards
+
+
+def _planner_mistakes(document: Document, file: TaskFile | None, book: CardBook | None) -> list[Mistake]:
+    if file is None or file.planner is None or book is None or file.planner.model in book:
+        return []
+    hint = nearest(file.planner.model, book, listed="Cards")
+    return [document.mistake(("planner",), f"there is no model card `{file.planner.model}`.", hint)]
 
 
 def _read_data(

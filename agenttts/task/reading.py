@@ -129,7 +129,16 @@ def nearest(name: object, options: Iterable[str], *, listed: str = "Known") -> s
 
 
 def missing_file(path: Path) -> str:
-    """Return a hint for a file that is not there: the nearest name in its folder."""
+    """Return a hint for a file that is not there: how to make it, or the nearest name in its folder."""
+    if (
+        path.parent / "import.yaml"
+    ).is_file():  # the task runs on recorded draws that its folder does not hold
+        in_catalogue = path.parent.parent.name == "tasks"
+        name = path.parent.name if in_catalogue else shown(path.parent)
+        return (
+            "Its draws are recorded ones, which are not part of agenttts. Get their tables, then: "
+            f"agenttts record import TABLE... --task {name} --out DIR, and use DIR as the task."
+        )
     if not path.parent.is_dir():
         return f"There is no folder {path.parent} either."
     names = sorted(entry.name for entry in path.parent.iterdir() if not entry.name.startswith("."))

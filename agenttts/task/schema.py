@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from agenttts.budgets.cards import ModelCard
 from agenttts.budgets.cost import Unit
+from agenttts.task.options import Block as _Block
+from agenttts.task.options import Count, SamplesRange, WhenBlock
 
 __all__ = [
     "BudgetBlock",
     "DataBlock",
     "FinalScoreBlock",
     "ParseBlock",
+    "PlannerBlock",
     "PromptBlock",
     "SamplesRange",
     "SamplingBlock",
@@ -28,17 +31,11 @@ __all__ = [
     "StageScoreBlock",
     "TaskFile",
     "VerifierBlock",
+    "WhenBlock",
 ]
 
 FORMAT = 1
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
-Count = Annotated[int, Field(ge=1)]
-
-
-class _Block(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=True
-    )
 
 
 class DataBlock(_Block):
@@ -102,22 +99,6 @@ class PromptBlock(_Block):
             raise ValueError("expected either `user` or `user_file`")
         if self.system is not None and self.system_file is not None:
             raise ValueError("expected `system` or `system_file`, not both")
-        return self
-
-
-class SamplesRange(_Block):
-    """Numbers of samples to choose from, as a range."""
-
-    min: Count = 1
-    max: Count
-    scale: Literal["doubling", "linear"] = "doubling"
-    """`doubling`: min, 2 min, 4 min, ... and max; `linear`: min, min + step, ... and max."""
-    step: Count = 1
-
-    @model_validator(mode="after")
-    def _ordered(self) -> SamplesRange:
-        if self.max < self.min:
-            raise ValueError("expected `max` of at least `min`")
         return self
 
 
@@ -188,6 +169,7 @@ class VerifierBlock(_Block):
         "regex",
         "json_schema",
         "function",
+        "recorded",
         "tiny_prm",
     ]
     tolerance: Annotated[float, Field(ge=0)] = 1e-9
@@ -241,6 +223,8 @@ class SelectBlock(_Block):
     def _complete(self) -> SelectBlock:
         if (self.kind in {"weighted_vote", "best_of_n"}) != (self.verifier is not None):
             raise ValueError("`verifier` is needed by weighted_vote and best_of_n, and by nothing else")
+        if self.verifier is not None and self.verifier.kind == "recorded":
+            raise ValueError("verifier recorded knows what was right, which production does not")
         if self.verifier is not None and self.verifier.kind in NEEDS_GOLD:
             raise ValueError(
                 f"verifier {self.verifier.kind} compares with gold, which production does not have"
@@ -287,6 +271,10 @@ class StageBlock(_Block):
 
     needs: tuple[str, ...] = ()
     """Stages whose answers this one uses."""
+    when: WhenBlock | None = None
+    """`None`: it runs on every problem."""
+    pool: bool = False
+    """With `when`: votes are taken over the samples of the watched stage and its own together, the watched first."""
     function: str | None = None
     """`file.py:name` beside the task file, or `module:name`; called with (problem fields, answers by stage), returns
     the answer. Needs `--trust`. A function stage has no other key than `needs`, `score` and this one."""
@@ -319,24 +307,16 @@ class StageBlock(_Block):
         extra = self.model_fields_set - {"needs", "function", "score"}
         if self.function is not None and extra:
             raise ValueError(f"a function stage takes no {', '.join(sorted(extra))}")
+        if self.pool and self.when is None:
+            raise ValueError("`pool` needs `when`, which names the stage to vote together with")
         return self
 
     @property
     def sample_counts(self) -> tuple[int, ...]:
         """Numbers of samples to choose from, rising, without repeats."""
         if isinstance(self.n_samples, SamplesRange):
-            return _expand(self.n_samples)
+            return self.n_samples.counts
         return tuple(sorted(set(self.n_samples)))
-
-
-def _expand(block: SamplesRange) -> tuple[int, ...]:
-    if block.scale == "linear":
-        return tuple(sorted({*range(block.min, block.max + 1, block.step), block.max}))
-    counts, n = [], block.min
-    while n < block.max:
-        counts.append(n)
-        n *= 2
-    return (*counts, block.max)
 
 
 class BudgetBlock(_Block):
@@ -345,6 +325,24 @@ class BudgetBlock(_Block):
     unit: Unit = Unit.GFLOPS
     default: Annotated[float, Field(gt=0)] | None = None
     """Used where `--budget` is not given."""
+
+
+class PlannerBlock(_Block):
+    """The model that allocators such as `agent` ask for advice. In YAML a bare word is short for `{model: word}`."""
+
+    model: str
+    """Card name; any card, also one that no stage uses."""
+    temperature: Annotated[float, Field(ge=0)] | None = 0.7
+    """`null`: not sent, for endpoints that refuse it."""
+    max_tokens: Count | None = None
+    """Of one reply, reasoning included; `null`: as the allocator asks for."""
+    extra: dict[str, Any] = {}
+    """Further fields of the request, sent as they are."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _word(cls, value: Any) -> Any:
+        return {"model": value} if isinstance(value, str) else value
 
 
 class TaskFile(_Block):
@@ -361,6 +359,8 @@ class TaskFile(_Block):
     """In the order of running; `needs` may only name stages of this mapping."""
     score: FinalScoreBlock
     budget: BudgetBlock = BudgetBlock()
+    planner: PlannerBlock | None = None
+    """`None`: no planner, unless the command line names one."""
 
     @model_validator(mode="before")
     @classmethod

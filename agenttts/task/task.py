@@ -58,6 +58,8 @@ class Task:
     """Digests of the search and the test source as they were when the task was loaded."""
     search_digest: str = ""
     """Digest of the ids of the search problems."""
+    spare_cards: Mapping[str, ModelCard] = field(default_factory=dict)
+    """Cards of the task file that no stage names: a planner may be one of them. Not stored with the task."""
     look_first: tuple[Path, ...] = ()
     """Folders where data files are looked for before `folder`; accepted only with the digest above."""
     look_last: tuple[Path, ...] = ()
@@ -153,7 +155,8 @@ class Task:
     def digest(self) -> str:
         """Identity of everything that changes results: 64 hexadecimal digits (SHA-256).
 
-        Not in it: the budget, prices, limits of rate and time, the description, and where the files lie.
+        Not in it: the budget and the planner (options of a study), prices, limits of rate and time, the description,
+        and where the files lie.
         """
         cards = {
             name: {key: getattr(card, key) for key in RESULT_KEYS}
@@ -161,7 +164,10 @@ class Task:
         }
         tables = {name: _file_digest(card.table) for name, card in sorted(self.cards.items()) if card.table}
         weights = {name: _weights(card) for name, card in sorted(self.cards.items()) if card.source == "tiny"}
-        file = self.file.model_dump(mode="json", exclude={"models", "description", "budget"})
+        file = self.file.model_dump(mode="json", exclude={"models", "description", "budget", "planner"})
+        for stage in file["stages"].values():
+            if stage["when"] is None:  # as of versions that did not have the keys: their runs go on
+                del stage["when"], stage["pool"]
         return _digest([file, cards, tables, weights, self.data_sha256, self.search_digest])
 
     @classmethod
@@ -247,6 +253,8 @@ class Task:
 def _written_out(file: TaskFile) -> dict[str, Any]:
     """Return a file with every default in it: a later version with other defaults must not change a stored task."""
     data = file.model_dump(mode="json", exclude_none=True, exclude={"models"})
+    if file.planner is not None:  # there `null` is not the default
+        data["planner"] = file.planner.model_dump(mode="json")
     for name, stage in file.stages.items():
         if stage.function is not None:  # takes no other key
             data["stages"][name] = stage.model_dump(

@@ -3,6 +3,8 @@
 class TestMine(AllocatorContract):
     def make(self) -> Allocator:
         return Mine()
+
+One that asks a planner inherits `ConversingAllocatorContract`, which runs the same tests with every scripted planner.
 """
 
 from __future__ import annotations
@@ -10,12 +12,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agenttts.allocators.base import Allocator, Proposal
+from agenttts.allocators.base import Allocator, ConversingAllocator, PlannerAnswer, Proposal
 from agenttts.allocators.space import Space
 from agenttts.study.archive import Archive
-from agenttts.testing.surfaces import SimulatedTask, chain_space, search
+from agenttts.testing.planners import PLANNERS, converse_with
+from agenttts.testing.surfaces import SimulatedTask, chain_space, hold, search
 
-__all__ = ["AllocatorContract"]
+__all__ = ["AllocatorContract", "ConversingAllocatorContract"]
 
 MODELS = ("simulated/small", "simulated/medium", "simulated/large")
 
@@ -37,12 +40,14 @@ class AllocatorContract:
         raise NotImplementedError
 
     @pytest.fixture(scope="class")
-    def task(self) -> SimulatedTask:
+    @classmethod
+    def task(cls) -> SimulatedTask:
         """The task that trials come from."""
         return contract_task()
 
     @pytest.fixture(scope="class")
-    def archive(self, task: SimulatedTask) -> Archive:
+    @classmethod
+    def archive(cls, task: SimulatedTask) -> Archive:
         """Twelve trials of random allocations."""
         rows = task.space.sample(np.random.default_rng(3), 40)
         allocations = list(dict.fromkeys(task.space.allocation(row) for row in rows))[:12]
@@ -130,3 +135,50 @@ class AllocatorContract:
         proposals = self._ask(Archive(), space, 4)
         self._check(proposals, Archive(), space, 4)
         assert len(proposals) == 4
+
+
+class ConversingAllocatorContract(AllocatorContract):
+    """What an allocator that asks a planner must keep to, however good or bad the planner is."""
+
+    planner = "sensible"
+
+    def make_conversing(self) -> ConversingAllocator:
+        """Return the allocator under test."""
+        raise NotImplementedError
+
+    @pytest.fixture(autouse=True, params=sorted(PLANNERS))
+    def _each_planner(self, request: pytest.FixtureRequest) -> None:
+        self.planner = request.param
+
+    def make(self) -> Allocator:
+        """Return it with the planner of this test."""
+        return converse_with(self.make_conversing(), PLANNERS[self.planner])
+
+    def test_a_whole_search_gives_every_trial_it_was_asked_for(self, task: SimulatedTask) -> None:
+        """With what turns leave behind in the archive, too; and the same again with the same seed."""
+        planner = PLANNERS[self.planner](task.space)
+        first = search(self.make_conversing(), task, n_trials=15, batch=4, planner=planner)
+        assert len({trial.allocation for trial in first.trials}) == 15
+        again = search(self.make_conversing(), task, n_trials=15, batch=4, planner=planner)
+        assert again == first
+
+    def test_a_planner_that_gives_nothing_is_named(self, task: SimulatedTask, archive: Archive) -> None:
+        """Whoever reads the log learns why proposals were not the planner's."""
+        asked = []
+
+        def silent(call: object) -> PlannerAnswer:
+            asked.append(call)
+            return PlannerAnswer(None, "refused: no such model")
+
+        known = archive
+        for seed in range(4):  # the first rounds may need no planner
+            rng = np.random.default_rng(seed)
+            turn = hold(self.make_conversing().converse(known, task.space, 4, rng), silent)
+            if asked:
+                break
+            first = len(known.trials)
+            trials = [task.run(p.allocation, first + i) for i, p in enumerate(turn.proposals)]
+            known = known.with_turn(turn.insights, turn.sketches, turn.memory).with_trials(trials)
+        assert asked
+        assert "refused: no such model" in " ".join(turn.notes)
+        assert len(turn.proposals) == 4

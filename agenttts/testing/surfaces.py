@@ -1,27 +1,58 @@
 """Simulated score surfaces with a known truth, named `simulated/...`: for scale, faults and tests of allocators.
 
 No figure that comes from here says anything about a language model. The law of each surface is documented; a trial is
-drawn per problem from it, with samples numbered and kept as real draws are.
+drawn per problem from it, with samples numbered and kept as real draws are. Surfaces at scale, with the paper's three
+insights on or off, are in `agenttts.testing.insights`.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agenttts.allocators.base import Allocator
+from agenttts.allocators.base import (
+    Allocator,
+    Conversation,
+    ConversingAllocator,
+    PlannerAnswer,
+    PlannerCall,
+    Turn,
+)
 from agenttts.allocators.space import Space, Structure
 from agenttts.budgets.cost import Budget, Unit
 from agenttts.pipeline.base import Allocation, StageChoice
 from agenttts.study.archive import Archive, Trial
 
-__all__ = ["SimulatedSurface", "SimulatedTask", "chain_space", "search"]
+__all__ = [
+    "Planner",
+    "Simulated",
+    "SimulatedSurface",
+    "SimulatedTask",
+    "Spend",
+    "chain_space",
+    "hold",
+    "search",
+]
 
 COUNTS = (1, 2, 4, 8, 16, 32)
+
+
+class Simulated(Protocol):
+    """A simulated task: makes trials of allocations."""
+
+    @property
+    def space(self) -> Space:
+        """What there is to choose from."""
+        ...
+
+    def run(self, allocation: Allocation, number: int = 0) -> Trial:
+        """Return the trial of an allocation."""
+        ...
 
 
 def chain_space(
@@ -158,25 +189,98 @@ def _by_problem(values: NDArray[np.float64]) -> dict[str, float]:
     return {f"p{i}": float(value) for i, value in enumerate(values)}
 
 
+@dataclass
+class Spend:
+    """What a search paid for draws, in the unit of the budget, summed over problems; filled by `search`.
+
+    A draw is held where its stage and model drew it before for the same problem after the same outcomes (right or
+    wrong) of the stages it needs: those stand for the prompt.
+    """
+
+    with_reuse: list[float] = field(default_factory=list)
+    """By trial: what the draws cost that were not held yet."""
+    without_reuse: list[float] = field(default_factory=list)
+    """By trial: what they would have cost had nothing been kept."""
+    _held: dict[tuple[object, ...], int] = field(default_factory=dict, repr=False)
+
+    def pay(self, trial: Trial, space: Space) -> Trial:
+        """Take in a trial; return it with the numbers of draws paid and reused."""
+        paid = full = 0.0
+        n_paid = n_all = 0
+        for choice in trial.allocation.choices:
+            price = space.cost_of(choice) / choice.n_samples
+            needs = [trial.stage_scores.get(name, {}) for name in space.structure.needs.get(choice.stage, ())]
+            new = sum(
+                self._new(choice, (problem, *(scores.get(problem) for scores in needs)))
+                for problem in trial.scores
+            )
+            n_paid, n_all = n_paid + new, n_all + choice.n_samples * len(trial.scores)
+            paid, full = paid + new * price, full + choice.n_samples * len(trial.scores) * price
+        self.with_reuse.append(paid)
+        self.without_reuse.append(full)
+        return replace(trial, n_paid=n_paid, n_reused=n_all - n_paid)
+
+    def _new(self, choice: StageChoice, prompt: tuple[object, ...]) -> int:
+        place = (choice.stage, choice.model, *prompt)
+        held = self._held.get(place, 0)
+        self._held[place] = max(held, choice.n_samples)
+        return max(0, choice.n_samples - held)
+
+
+Planner = Callable[[PlannerCall], PlannerAnswer]
+"""Stands for the planner model: a question in, its answer out."""
+
+
 def search(
-    allocator: Allocator,
-    task: SimulatedTask | SimulatedSurface,
+    allocator: Allocator | ConversingAllocator,
+    task: Simulated,
     *,
     n_trials: int = 40,
     batch: int = 4,
     seed: int = 0,
+    planner: Planner | None = None,
+    spend: Spend | None = None,
 ) -> Archive:
-    """Run an allocator on a simulated task, as a study would, and return the archive."""
-    archive = Archive()
+    """Run an allocator on a simulated task, as a study would, and return the archive.
+
+    Args:
+        allocator: Proposes; one that converses is held a conversation with.
+        task: Makes trials.
+        n_trials: Trials in all; fewer where the allocator has no more to propose.
+        batch: Trials in a round.
+        seed: Of the rounds' generators.
+        planner: Answers what a conversing allocator asks; `None`: every question goes unanswered.
+        spend: Filled with what each trial cost.
+    """
+    archive, spend = Archive(), spend or Spend()
     n_round = 0
     while len(archive.trials) < n_trials:
         rng = np.random.default_rng(np.random.SeedSequence([seed, n_round]))
         k = min(batch, n_trials - len(archive.trials))
-        proposals = allocator.propose(archive, task.space, k, rng)
+        if isinstance(allocator, ConversingAllocator):
+            turn = hold(allocator.converse(archive, task.space, k, rng), planner)
+            proposals, archive = turn.proposals, archive.with_turn(turn.insights, turn.sketches, turn.memory)
+        else:
+            proposals = allocator.propose(archive, task.space, k, rng)
         if not proposals:
             return archive
         first = len(archive.trials)
-        trials = [task.run(p.allocation, first + i) for i, p in enumerate(proposals)]
-        archive = Archive.of([*archive.trials, *trials])
+        trials = [spend.pay(task.run(p.allocation, first + i), task.space) for i, p in enumerate(proposals)]
+        archive = archive.with_trials(
+            replace(t, origin=p.origin) for t, p in zip(trials, proposals, strict=True)
+        )
         n_round += 1
     return archive
+
+
+def hold(conversation: Conversation, planner: Planner | None) -> Turn:
+    """Hold a conversation to its end and return what came of it."""
+    try:
+        call = next(conversation)
+        while True:
+            call = conversation.send(planner(call) if planner else PlannerAnswer(None, "there is no planner"))
+    except StopIteration as end:
+        turn: Turn = end.value
+        return turn
+    finally:
+        conversation.close()

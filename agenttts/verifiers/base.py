@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from agenttts.models.base import CallUsage
@@ -21,6 +21,8 @@ class Candidate:
     text: str
     answer: Any
     """The parsed answer; `None` where parsing failed."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What the sample's source says of it besides (`Sample.details`); empty where no single sample is scored."""
 
 
 @dataclass(frozen=True, slots=True)

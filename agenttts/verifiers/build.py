@@ -12,6 +12,7 @@ from agenttts.verifiers import rules
 from agenttts.verifiers.base import Verifier
 from agenttts.verifiers.function import FunctionVerifier
 from agenttts.verifiers.maths import MathVerifier
+from agenttts.verifiers.recorded import RecordedVerifier
 from agenttts.verifiers.reward import RewardModelVerifier
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def _without_gold(block: VerifierBlock, task: Task) -> Verifier:
         return rules.FormRule(rules.matches(block.pattern or ""))
     if block.kind == "json_schema":
         return rules.FormRule(rules.json_schema(block.json_schema or {}))
+    if block.kind == "recorded":
+        return RecordedVerifier()
     if block.kind == "function":
         return FunctionVerifier(task.function(block.function or ""))
     return RewardModelVerifier(TINY_PRM, block.aggregate, score_messages)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -219,5 +220,71 @@ def test_a_problem_that_is_no_mapping_is_refused_with_the_fields_of_the_task(pla
 
 
 def test_a_misspelt_key_of_a_plan_is_refused_with_the_nearest_name(plan: Plan) -> None:
-    with pytest.raises(PlanError, match=r"plan.yaml: budgt: unknown key.\nDid you mean `budget`\?"):
+    with pytest.raises(PlanError, match=r"plan.yaml:\d+: budgt: unknown key.\nDid you mean `budget`\?"):
         Plan.from_yaml(plan.to_yaml().replace("\nbudget:", "\nbudgt:"), name="plan.yaml")
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "said"),
+    [
+        (
+            "  n_samples: 4",
+            "  n_sampels: 4",
+            r"allocation\.0\.n_sampels: unknown key\.\nDid you mean `n_samples`\?",
+        ),
+        ("  amount: 40.0", "  amuont: 40.0", r"budget\.amuont: unknown key\.\nDid you mean `amount`\?"),
+        ("  mean: 0.61", "  maen: 0.61", r"measured\.maen: unknown key\.\nDid you mean `mean`\?"),
+        (
+            "  allocator: curves",
+            "  alocator: curves",
+            r"search\.alocator: unknown key\.\nDid you mean `allocator`\?",
+        ),
+        ("    flops: 3", "    flop: 3", r"search\.spent\.flop: unknown key\.\nDid you mean `flops`\?"),
+        (
+            "  search_digest:",
+            "  serch_digest:",
+            r"task\.serch_digest: unknown key\.\nDid you mean `search_digest`\?",
+        ),
+    ],
+)
+def test_unknown_keys_inside_blocks_are_refused_with_their_line(
+    plan: Plan, was: str, now: str, said: str
+) -> None:
+    text = plan.to_yaml()
+    assert text.count(was) == 1
+    line = text[: text.index(was)].count("\n") + 1
+    with pytest.raises(PlanError, match=rf"plan\.yaml:{line}: {said}"):
+        Plan.from_yaml(text.replace(was, now), name="plan.yaml")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("stage", "slove", "the task has no stage `slove`. Did you mean `solve`?"),
+        (
+            "model",
+            "simulated/smal",
+            "the plan holds no card of `simulated/smal`. Did you mean `simulated/small`?",
+        ),
+        ("select", "majorty", "no way to select called `majorty`. Did you mean `majority`?"),
+    ],
+)
+def test_names_of_an_allocation_that_are_not_there_are_told_with_the_nearest(
+    plan: Plan, key: str, value: str, said: str
+) -> None:
+    with pytest.raises(PlanError) as caught:
+        Plan.from_yaml(
+            _changed(plan, lambda data: data["allocation"][0].update({key: value})), name="plan.yaml"
+        )
+    assert said in str(caught.value)
+    assert str(caught.value).startswith("plan.yaml: allocation")
+
+
+def test_a_plan_that_was_cut_off_anywhere_is_named_with_its_path(plan: Plan, tmp_path: Path) -> None:
+    text = plan.to_yaml()
+    path = tmp_path / "cut.yaml"
+    last = text.index("  search_digest:")
+    for end in range(0, last, last // 60):
+        path.write_text(text[:end])
+        with pytest.raises(PlanError, match=re.escape(str(path))):
+            Plan.load(path)

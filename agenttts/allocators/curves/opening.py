@@ -1,13 +1,15 @@
 """The first trials: every model at every stage once, with as many samples as fit.
 
 Samples tell most per trial: a trial with many of them shows how good one is, how much they differ by problem, and
-what the selector makes of them.
+what the selector makes of them. Where a stage has many models, a few spread over their prices are tried, and the fit
+says which of the others are worth a trial.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from agenttts.allocators.curves.stagefits import unit_prices
 from agenttts.allocators.space import Indices, Space
 from agenttts.pipeline.base import Allocation
 from agenttts.study.archive import Archive
@@ -15,11 +17,13 @@ from agenttts.study.archive import Archive
 __all__ = ["opening"]
 
 N_POOL = 4000
+MOST_MODELS = 4
+"""Models by stage that the opening tries."""
 
 
 def opening(archive: Archive, space: Space, k: int, rng: np.random.Generator) -> list[tuple[Allocation, int]]:
     """Return up to `k` allocations, each with how many (stage, model) pairs it is the first to try; none in the end."""
-    missing = _affordable(space) - {
+    missing = _wanted(space) - {
         (choice.stage, choice.model) for trial in archive.trials for choice in trial.allocation.choices
     }
     if not missing:
@@ -39,18 +43,24 @@ def opening(archive: Archive, space: Space, k: int, rng: np.random.Generator) ->
 
 
 def _pairs(allocation: Allocation) -> set[tuple[str, str]]:
-    return {(choice.stage, choice.model) for choice in allocation.choices}
+    """Return what an allocation tries; a stage that is switched off tries nothing."""
+    return {(choice.stage, choice.model) for choice in allocation.choices if choice.below != 0}
 
 
-def _affordable(space: Space) -> set[tuple[str, str]]:
-    """Return the (stage, model) pairs that some feasible allocation contains."""
-    found = set()
-    cheapest = list(space.cheapest.choices)
+def _wanted(space: Space) -> set[tuple[str, str]]:
+    """Return the (stage, model) pairs to try: of those that some feasible allocation contains, some by price."""
+    cheapest = space.index(space.cheapest)
+    wanted = set()
     for s, choices in enumerate(space.stages):
-        for choice in choices:
-            if space.feasible(Allocation((*cheapest[:s], choice, *cheapest[s + 1 :]))):
-                found.add((choice.stage, choice.model))
-    return found
+        rows = np.tile(np.array(cheapest, dtype=np.int32), (len(choices), 1))
+        rows[:, s] = np.arange(len(choices))
+        fits = space.cost_array(rows) <= space.budget.amount * (1 + 1e-9)
+        usable = {c.model for c, fit in zip(choices, fits, strict=True) if fit and c.below != 0}
+        prices = {m: price for m, price in unit_prices(space, s).items() if m in usable}
+        by_price = sorted(prices, key=lambda m: prices[m])
+        spread = np.linspace(0, len(by_price) - 1, min(MOST_MODELS, len(by_price))).round().astype(int)
+        wanted |= {(choices[0].stage, by_price[i]) for i in spread}
+    return wanted
 
 
 def _pool(space: Space, missing: set[tuple[str, str]], rng: np.random.Generator) -> Indices:

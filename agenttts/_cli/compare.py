@@ -1,0 +1,278 @@
+"""`agenttts compare`: quote, studies in worker processes with progress, then table, CSV files and page."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from agenttts._cli.console import ask, clean, fold, print_json, say, say_aside, table
+from agenttts._cli.words import amount_text
+from agenttts.errors import InfeasibleBudgetError
+from agenttts.study.archive import cost_to_json
+
+if TYPE_CHECKING:
+    from agenttts.study.comparison_folder import ComparisonFolder
+    from agenttts.study.comparison_opening import ComparisonRequest
+    from agenttts.study.comparison_runs import ComparisonResult, RunOutcome
+    from agenttts.study.comparison_statistics import Estimate
+    from agenttts.study.comparison_values import Comparison
+    from agenttts.study.comparison_workers import WorkerReport
+
+__all__ = ["run_compare"]
+
+MOST_FAILURES = 5
+
+
+def run_compare(
+    request: ComparisonRequest,
+    *,
+    jobs: int | None,
+    truth: Path | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Carry out the command; end with the exit code of the first study that failed, if any did."""
+    from agenttts.report.comparison_report import asked_text, read_truth, report_comparison
+    from agenttts.study.comparison_opening import cores, prepare_comparison
+    from agenttts.study.comparison_runs import outcomes, run_studies
+
+    truths = read_truth(truth) if truth is not None else None
+    folder = prepare_comparison(request)
+    names, seeds = list(request.allocators), list(range(request.n_seeds))
+    todo = [run for run in outcomes(folder, names, seeds, {}) if not run.counts]
+    if todo:
+        _quote(folder, todo, yes=yes)
+    try:
+        with _watching(folder, n_done=len(names) * len(seeds) - len(todo), todo=todo) as report:
+            failed = run_studies(folder, names, seeds, jobs=jobs or cores(), report=report)
+    except KeyboardInterrupt:
+        say_aside(f"What is finished and paid for is kept in {folder.path}; the same command goes on.")
+        raise
+    result = report_comparison(folder, names, seeds, failed, target=request.target, truth=truths)
+    if as_json:
+        print_json(_as_json(result, asked_text(folder, names, seeds)))
+    else:
+        say(_as_text(result, asked_text(folder, names, seeds), clean(folder.task.file.name)))
+    if result.failures:
+        raise typer.Exit(result.failures[0].exit_code or 1)
+
+
+def _quote(folder: ComparisonFolder, todo: list[RunOutcome], *, yes: bool) -> None:
+    """Say what the studies may spend together; where that is money, ask first."""
+    from agenttts._cli.quoting import forecast
+
+    options = folder.options[todo[0].allocator]
+    try:
+        known = forecast(folder.task, options)
+    except InfeasibleBudgetError:
+        say_aside("No quote: by the lengths assumed before any draw nothing fits the budget.")
+        return
+    expected = known.quote.expected.cost
+    parts = [] if expected.flops is None else [f"{amount_text(len(todo) * expected.flops / 1e9)} GFLOPs"]
+    if expected.usd:
+        parts.append(f"{amount_text(len(todo) * expected.usd)} USD")
+    say_aside(
+        fold(
+            f"{len(todo):,} {'study' if len(todo) == 1 else 'studies'} to run, {' or '.join(parts) or 'at a cost unknown'} "
+            f"{known.label} had each to pay for itself; draws that they share are paid for once. The planner's calls, if "
+            "there is one, are not counted."
+        )
+    )
+    if expected.usd and not yes and not ask("This costs money. Go on?"):
+        say_aside("Nothing was spent.")
+        raise typer.Exit(0)
+
+
+# --- progress ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _watching(
+    folder: ComparisonFolder, n_done: int, todo: list[RunOutcome]
+) -> Iterator[Callable[[WorkerReport], None]]:
+    n_all = n_done + len(todo)
+    if not sys.stderr.isatty() or os.environ.get("TERM", "") == "dumb":
+        yield _PlainReports(n_done, n_all)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.completed:.0f} of {task.total:.0f} trials", markup=False),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield _LiveReports(progress, folder, n_done, n_all, todo)
+
+
+class _PlainReports:
+    """Writes a line for each study that ends."""
+
+    def __init__(self, n_done: int, n_all: int) -> None:
+        self._n_done, self._n_all = n_done, n_all
+
+    def __call__(self, report: WorkerReport) -> None:
+        if report.kind == "trial":
+            return
+        self._n_done += 1
+        why = f": {clean(report.message)}" if report.message else ""
+        name = clean(report.allocator)
+        say_aside(f"study {self._n_done}/{self._n_all}: {name}, seed {report.seed}, {report.kind}{why}")
+
+
+class _LiveReports:
+    """Moves a bar on a terminal."""
+
+    def __init__(
+        self, progress: Any, folder: ComparisonFolder, n_done: int, n_all: int, todo: list[RunOutcome]
+    ) -> None:
+        self._progress, self._n_done, self._n_all, self._n_failed = progress, n_done, n_all, 0
+        self._n_trials = next(iter(folder.options.values())).n_trials
+        self._done = {(run.allocator, run.seed): run.n_trials for run in todo}
+        self._bar = progress.add_task(self._words(), total=self._n_trials * max(1, len(todo)))
+
+    def __call__(self, report: WorkerReport) -> None:
+        place = report.allocator, report.seed
+        if report.kind == "trial":
+            self._done[place] = report.trials_done
+        else:
+            self._done[place] = self._n_trials
+            self._n_done += 1
+            self._n_failed += report.kind == "failed"
+        self._progress.update(self._bar, completed=sum(self._done.values()), description=self._words())
+
+    def _words(self) -> str:
+        failed = f", {self._n_failed} failed" if self._n_failed else ""
+        return f"{self._n_done} of {self._n_all} studies{failed}"
+
+
+# --- result ------------------------------------------------------------------------------------------------------
+
+
+def _as_text(result: ComparisonResult, asked: str, name: str) -> str:
+    from agenttts.report.comparison_words import bill_text, summary_table, target_text
+
+    blocks = [fold(f"{name}: {clean(asked, limit=1000)}")]
+    comparison = result.comparison
+    if comparison is None:
+        blocks.append("No study has come to its end: there is nothing to compare yet.")
+    else:
+        head, rows = summary_table(comparison, result.unit)
+        cells = [[clean(cell) for cell in row] for row in rows]
+        blocks.append(table(head, cells, right=[1, 2]))
+        blocks.append(fold(f"Target: {target_text(comparison)}. Medians over seeds; means for scores."))
+        blocks += [_verdicts(comparison)] if comparison.pairs else []
+        blocks += [fold(clean(note, limit=1000)) for note in comparison.notes]
+    if any(not run.counts for run in result.runs):
+        blocks.append(_failures(result))
+    bill = bill_text(result)
+    blocks.append(fold(f"{bill[:1].upper()}{bill[1:]}."))
+    blocks.append(fold(clean(result.figures_from, limit=1000)))
+    if comparison is not None:
+        blocks.append(f"Page and tables: {result.page}, runs.csv, curves.csv, pairs.csv beside it")
+    return "\n\n".join(blocks)
+
+
+def _verdicts(comparison: Comparison) -> str:
+    return "\n".join(
+        fold(
+            clean(pair.verdict, limit=1000),
+            first=f"{clean(pair.first)} : {clean(pair.second)}  ",
+            rest="    ",
+        )
+        for pair in comparison.pairs
+    )
+
+
+def _failures(result: ComparisonResult) -> str:
+    missing = [run for run in result.runs if not run.counts]
+    lines = [
+        fold(
+            clean(run.message or "did not come to its end", limit=400),
+            first=f"{clean(run.allocator)}, seed {run.seed}: ",
+            rest="    ",
+        )
+        for run in missing[:MOST_FAILURES]
+    ]
+    if len(missing) > MOST_FAILURES:
+        lines.append(f"and {len(missing) - MOST_FAILURES} more")
+    return "\n".join(["Without a result (the same command goes on with them):", *lines])
+
+
+def _as_json(result: ComparisonResult, asked: str) -> dict[str, Any]:
+    comparison = result.comparison
+    return {
+        "asked": asked,
+        "folder": str(result.folder),
+        "page": str(result.page),
+        "unit": result.unit.value,
+        "spent_as_if_alone": cost_to_json(result.spent),
+        "really_paid": cost_to_json(result.paid),
+        "figures_from": result.figures_from,
+        "comparison": None if comparison is None else _comparison_json(comparison),
+        "runs": [
+            {
+                "allocator": run.allocator,
+                "seed": run.seed,
+                "status": run.status,
+                "message": run.message,
+                "n_trials": run.n_trials,
+                "spent": cost_to_json(run.spent),
+                "folder": str(run.folder),
+            }
+            for run in result.runs
+        ],
+    }
+
+
+def _comparison_json(comparison: Comparison) -> dict[str, Any]:
+    measures = ("trials_to_target", "spend_to_target", "found", "regret", "test")
+    return {
+        "target": comparison.target,
+        "best_known": comparison.best_known,
+        "truth_known": comparison.truth_known,
+        "confidence": comparison.confidence,
+        "notes": list(comparison.notes),
+        "allocators": [
+            {"name": one.name, "n_runs": one.n_runs, "n_reached": one.n_reached}
+            | {name: _estimate_json(getattr(one, name)) for name in measures}
+            for one in comparison.summaries
+        ],
+        "pairs": [
+            {
+                "first": pair.first,
+                "second": pair.second,
+                "verdict": pair.verdict,
+                "tests": [
+                    {
+                        "measure": test.measure,
+                        "difference": _estimate_json(test.difference),
+                        "p": test.p,
+                        "p_adjusted": test.p_adjusted,
+                        "n_seeds": test.n_seeds,
+                        "n_problems": test.n_problems,
+                        "better": test.winner or None,
+                    }
+                    for test in pair.tests
+                ],
+            }
+            for pair in comparison.pairs
+        ],
+    }
+
+
+def _estimate_json(estimate: Estimate | None) -> dict[str, Any] | None:
+    """Return an estimate as plain data; JSON has no infinity, so "not reached" is null."""
+    if estimate is None:
+        return None
+    ends = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+    return {key: value if math.isfinite(value) else None for key, value in ends.items()} | {"n": estimate.n}

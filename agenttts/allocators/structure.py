@@ -1,0 +1,93 @@
+"""What there is to choose at each stage of a task, and how its stages hang together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from agenttts.pipeline.base import StageChoice
+
+if TYPE_CHECKING:
+    from agenttts.task.schema import StageBlock
+    from agenttts.task.task import Task
+
+__all__ = ["Structure", "stage_choices"]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """How stages hang together, as far as an allocator needs to know."""
+
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """LLM stage -> LLM stages whose answers it uses (through function stages where there are some)."""
+    final: str | None = None
+    """LLM stage whose answer is scored in the end; `None` where a function stage's is."""
+    kinds: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """(stage, label of a selector) -> its kind."""
+    when: Mapping[str, str] = field(default_factory=dict)
+    """Stage that runs on a condition -> the stage that it watches."""
+
+    def kind(self, choice: StageChoice) -> str:
+        """Return the kind of a choice's selector; its label where none is known."""
+        return self.kinds.get((choice.stage, choice.select), choice.select)
+
+    @classmethod
+    def of(cls, task: Task) -> Structure:
+        """Read the structure of a task."""
+        stages = task.file.stages
+        llm = {name for name, block in stages.items() if block.function is None}
+        final = task.file.score.stage or list(stages)[-1]
+        return cls(
+            needs={name: _llm_needs(name, stages, llm) for name in stages if name in llm},
+            final=final if final in llm else None,
+            kinds={(name, way.name): way.kind for name in llm for way in stages[name].select},
+            when={name: block.when.stage for name, block in stages.items() if block.when is not None},
+        )
+
+
+def _llm_needs(name: str, stages: Mapping[str, StageBlock], llm: set[str]) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    for need in stages[name].needs:
+        found.update(dict.fromkeys([need] if need in llm else _llm_needs(need, stages, llm)))
+    return tuple(found)
+
+
+def stage_choices(
+    name: str, block: StageBlock, max_recorded: Callable[[str, str], int | None] | None = None
+) -> tuple[StageChoice, ...]:
+    """Return every different choice of one LLM stage.
+
+    With one sample all selectors agree, so there is one choice for it, labelled `first`. The selector `first` with
+    more samples answers as with one and costs more; it is left out where one sample is on offer. A stage that runs on
+    a condition has its choices under each threshold; under 0 it never runs, so there is one choice for it.
+
+    Args:
+        name: Name of the stage.
+        block: Its block in the task file.
+        max_recorded: (stage, model) -> draws that a recording holds, `None` where draws are without end.
+    """
+    offered = _offered(name, block, max_recorded)
+    if block.when is None or not offered:
+        return offered
+    choices = [
+        replace(choice, below=below)
+        for below in block.when.thresholds
+        for choice in (offered if below > 0 else offered[:1])
+    ]
+    return tuple(choices)
+
+
+def _offered(
+    name: str, block: StageBlock, max_recorded: Callable[[str, str], int | None] | None
+) -> tuple[StageChoice, ...]:
+    choices: dict[StageChoice, None] = {}
+    for model in block.models:
+        limit = max_recorded(name, model) if max_recorded is not None else None
+        counts = [n for n in block.sample_counts if limit is None or n <= limit]
+        for n in counts:
+            for way in block.select:
+                if n > 1 and way.kind == "first" and 1 in counts:
+                    continue
+                choices[StageChoice(name, model, n, "first" if n == 1 else way.name)] = None
+    return tuple(choices)

@@ -1,0 +1,227 @@
+"""The page of a comparison: verdicts, figures, plots, the bill, and how to read them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from agenttts.report.comparison_words import (
+    bill_text,
+    how_made,
+    pair_table,
+    summary_table,
+    target_text,
+)
+from agenttts.report.pages import escaped, page, table, text_list
+from agenttts.study.comparison_curves import Axis, Curve, curves
+
+if TYPE_CHECKING:
+    from agenttts.study.comparison_runs import ComparisonResult
+    from agenttts.study.comparison_values import Comparison, RunRecord
+
+__all__ = ["comparison_page"]
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#7f6fbf", "#808080")
+"""Told apart by most kinds of sight, on light and dark ground; after Okabe and Ito."""
+DASHES = ("solid", "dash", "dot", "dashdot")
+MARKS = ("circle", "square", "diamond", "triangle-up", "x", "star")
+MOST_FAILURES = 20
+Figure = dict[str, Any]
+
+
+def comparison_page(result: ComparisonResult, *, title: str, asked: str) -> str:
+    """Return the page.
+
+    Args:
+        result: What was found.
+        title: Of the page, e.g. the task's name; plain text.
+        asked: What was asked of every study, in a line; plain text.
+    """
+    parts = [f"<h1>{escaped(title)}</h1>", f'<p class="soft">{escaped(asked)}</p>']
+    parts.append(f"<p><strong>{escaped(result.figures_from)}</strong></p>")
+    comparison = result.comparison
+    figures: list[Figure] = []
+    if comparison is None:
+        parts.append('<p class="note">No study has come to its end: there is nothing to compare yet.</p>')
+    else:
+        figures = _figures(comparison, result)
+        parts += _findings(comparison, result, figures)
+    parts += [*_failures(result), "<h2>Bill</h2>", f"<p>{escaped(_sentence(bill_text(result)))}</p>"]
+    if comparison is not None:
+        parts += ["<h2>How the figures were made</h2>", text_list(how_made(comparison))]
+    return page(title, "\n".join(parts), figures)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _findings(comparison: Comparison, result: ComparisonResult, figures: Sequence[Figure]) -> list[str]:
+    parts = [f'<p class="note">{escaped(note)}</p>' for note in comparison.notes]
+    if comparison.pairs:
+        rows = [[f"{pair.first} : {pair.second}", pair.verdict] for pair in comparison.pairs]
+        parts += ["<h2>Verdicts</h2>", table(["pair", "verdict"], rows)]
+    parts += [
+        "<h2>Allocators</h2>",
+        f'<p class="soft">Target: {escaped(target_text(comparison))}. Medians over seeds for what it takes to get '
+        "there, means for scores.</p>",
+        table(*summary_table(comparison, result.unit)),
+    ]
+    for figure in figures:
+        parts.append(f"<h2>{figure['title']}</h2>")
+        parts.append(
+            f'<div class="plot" id="{figure["id"]}"><p>The plot needs JavaScript; its figures are in the tables and in '
+            "curves.csv and runs.csv beside this page.</p></div>"
+        )
+    if comparison.pairs:
+        parts += [
+            "<h2>Tests</h2>",
+            '<p class="soft">Ratios and differences are first to second. Ratios below 1 speak for the first.</p>',
+            table(*pair_table(comparison)),
+        ]
+    return parts
+
+
+def _failures(result: ComparisonResult) -> list[str]:
+    rows = [[run.allocator, str(run.seed), run.status, run.message] for run in result.runs if not run.counts]
+    if not rows:
+        return []
+    more = [] if len(rows) <= MOST_FAILURES else [f"<p>and {len(rows) - MOST_FAILURES} more</p>"]
+    return [
+        "<h2>Studies without a result</h2>",
+        table(["allocator", "seed", "status", "why"], rows[:MOST_FAILURES]),
+        *more,
+    ]
+
+
+# --- plots -------------------------------------------------------------------------------------------------------
+
+
+def _figures(comparison: Comparison, result: ComparisonResult) -> list[Figure]:
+    unit = escaped(result.unit.label)
+    score = "true score" if comparison.truth_known else "search score"
+    figures = [
+        _curve_figure("by-trials", "Best so far against trials", comparison, "trials", "trials", score),
+        _curve_figure("by-spend", "Best so far against spend", comparison, "spend", f"{unit} spent", score),
+        _reached_figure(comparison, unit),
+    ]
+    if any(record.test for record in comparison.records):
+        figures.append(_test_figure(comparison))
+    return figures
+
+
+def _figure(identity: str, title: str, data: list[Figure], x: Figure, y: Figure) -> Figure:
+    layout = {
+        "xaxis": x,
+        "yaxis": y,
+        "height": 400,
+        "margin": {"l": 60, "r": 20, "t": 20, "b": 50},
+        "legend": {"orientation": "h", "y": 1.12},
+        "hovermode": "closest",
+    }
+    return {"id": identity, "title": title, "data": data, "layout": layout}
+
+
+def _title(text: str) -> Figure:
+    return {"title": {"text": text}}
+
+
+def _curve_figure(identity: str, title: str, comparison: Comparison, axis: Axis, x: str, y: str) -> Figure:
+    data: list[Figure] = []
+    for place, curve in enumerate(curves(comparison, axis)):
+        data += _traces(place, curve)
+    scale = {"type": "log"} if axis == "spend" and _is_wide(comparison) else {}
+    return _figure(identity, title, data, {**_title(x), **scale}, _title(f"{y}, median and band"))
+
+
+def _traces(place: int, curve: Curve) -> list[Figure]:
+    colour = COLOURS[place % len(COLOURS)]
+    name = escaped(curve.allocator)  # plotly reads a little markup in names
+    shape = "hv"
+    edge = {
+        "x": curve.x,
+        "mode": "lines",
+        "line": {"width": 0, "shape": shape, "color": colour},
+        "legendgroup": name,
+        "showlegend": False,
+        "hoverinfo": "skip",
+    }
+    return [
+        {**edge, "y": curve.low},
+        {**edge, "y": curve.high, "fill": "tonexty", "fillcolor": f"{colour}2e"},
+        {
+            "x": curve.x,
+            "y": curve.median,
+            "mode": "lines",
+            "name": name,
+            "legendgroup": name,
+            "line": {"color": colour, "shape": shape, "width": 2.5, "dash": DASHES[place % len(DASHES)]},
+        },
+    ]
+
+
+def _reached_figure(comparison: Comparison, unit: str) -> Figure:
+    threshold = comparison.best_known - comparison.target
+    data = []
+    for place, name in enumerate(comparison.allocators):
+        runs = [record for record in comparison.records if record.allocator == name]
+        spends = sorted(spend for run in runs if math.isfinite(spend := _to_target(run, threshold)))
+        last = max(run.spend[-1] for run in runs)
+        data.append(
+            {
+                "x": [*spends, last],
+                "y": [*((i + 1) / len(runs) for i in range(len(spends))), len(spends) / len(runs)],
+                "mode": "lines+markers",
+                "name": escaped(name),
+                "line": {
+                    "color": COLOURS[place % len(COLOURS)],
+                    "shape": "hv",
+                    "dash": DASHES[place % len(DASHES)],
+                },
+                "marker": {"symbol": MARKS[place % len(MARKS)], "size": 5},
+            }
+        )
+    x = {**_title(f"{unit} spent"), **({"type": "log"} if _is_wide(comparison) else {})}
+    return _figure(
+        "reached", "Share of runs at the target", data, x, {**_title("share of runs"), "range": [0, 1.05]}
+    )
+
+
+def _is_wide(comparison: Comparison) -> bool:
+    """Spends lie so far apart that only their logarithms can be read."""
+    spends = [value for record in comparison.records for value in record.spend if value > 0]
+    return bool(spends) and max(spends) > 10 * min(spends)
+
+
+def _to_target(run: RunRecord, threshold: float) -> float:
+    place = run.reached(threshold)
+    return math.inf if place is None else run.spend[place]
+
+
+def _test_figure(comparison: Comparison) -> Figure:
+    data = []
+    for place, name in enumerate(comparison.allocators):
+        runs = [record for record in comparison.records if record.allocator == name and record.test]
+        scores = [math.fsum(run.test.values()) / len(run.test) for run in runs if run.test]
+        data.append(
+            {
+                "type": "box",
+                "y": scores,
+                "name": escaped(name),
+                "boxpoints": "all",
+                "jitter": 0.4,
+                "pointpos": 0,
+                "text": [f"seed {run.seed}" for run in runs],
+                "line": {"color": COLOURS[place % len(COLOURS)]},
+                "marker": {"symbol": MARKS[place % len(MARKS)], "size": 6},
+                "showlegend": False,
+            }
+        )
+    return _figure(
+        "test",
+        "Final plans on the test problems",
+        data,
+        {"type": "category"},
+        _title("score, one point a seed"),
+    )

@@ -1,0 +1,125 @@
+"""From the folder of a comparison to its result, its tables and its page."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agenttts.budgets.cost import total
+from agenttts.errors import InputError, RunError
+from agenttts.pipeline.base import Allocation
+from agenttts.report.provenance import provenance
+from agenttts.study.comparison import compare_records
+from agenttts.study.comparison_files import write_tables
+from agenttts.study.comparison_runs import ComparisonResult, RunOutcome, Truth, outcomes, paid, read_record
+
+if TYPE_CHECKING:
+    from agenttts.study.comparison_folder import ComparisonFolder
+    from agenttts.study.comparison_workers import WorkerReport
+
+__all__ = ["asked_text", "read_truth", "report_comparison"]
+
+PAGE_FILE = "compare.html"
+
+
+def report_comparison(
+    folder: ComparisonFolder,
+    allocators: Sequence[str],
+    seeds: Sequence[int],
+    failed: Mapping[tuple[str, int], WorkerReport],
+    *,
+    target: float = 0.01,
+    truth: Truth | None = None,
+) -> ComparisonResult:
+    """Return what the studies found that have come to their end; write tables and page.
+
+    Raises:
+        RunError: A log cannot be read, or a file not written.
+        InputError: `truth` lacks an allocation that led a search.
+    """
+    from agenttts.report.comparison_page import comparison_page
+
+    runs = outcomes(folder, allocators, seeds, failed)
+    found = [read_record(run.folder, folder.unit, truth) for run in runs if run.counts]
+    records = [record for record in found if record is not None]
+    best = max(truth.values()) if truth else None
+    result = ComparisonResult(
+        comparison=compare_records(records, target=target, best_known=best) if records else None,
+        runs=tuple(runs),
+        folder=folder.path,
+        unit=folder.unit,
+        spent=total(run.spent for run in runs),
+        paid=paid(folder, runs),
+        figures_from=_figures_from(folder, runs),
+        page=folder.path / PAGE_FILE,
+    )
+    write_tables(result)
+    title = f"Allocators compared on {folder.task.file.name}"
+    text = comparison_page(result, title=title, asked=asked_text(folder, allocators, seeds))
+    _write(folder.path / PAGE_FILE, text)
+    return result
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def asked_text(folder: ComparisonFolder, allocators: Sequence[str], seeds: Sequence[int]) -> str:
+    """Return what was asked of every study, in a line."""
+    options = next(iter(folder.options.values()))
+    parts = [
+        f"{len(allocators)} allocators, {len(seeds)} seeds each",
+        f"at most {options.budget} a problem",
+        f"{options.n_trials} trials in batches of {options.batch}",
+        f"{len(folder.task.search)} search problems",
+    ]
+    if options.search_budget is not None:
+        parts.append(f"a search budget of {options.search_budget}")
+    if folder.planner is not None:
+        parts.append(f"planner {folder.planner.name}")
+    return "; ".join(parts)
+
+
+def _figures_from(folder: ComparisonFolder, runs: Sequence[RunOutcome]) -> str:
+    """Name the sources of all models that a search may have tried; of the planner too, whose advice moves figures."""
+    task = folder.task
+    models = {model for stage in task.llm_stages for model in task.file.stages[stage].models}
+    text = provenance(task, models)
+    if folder.planner is None or not any(folder.options[run.allocator].planner for run in runs):
+        return text
+    name = folder.planner.name
+    calls, failed = sum(run.planner_calls for run in runs), sum(run.planner_failed for run in runs)
+    simulated = " Its advice is simulated." if name.startswith("simulated/") else ""
+    return f"{text} The planner is {name}; {failed:,} of {calls:,} calls to it brought no reply.{simulated}"
+
+
+def read_truth(path: Path) -> Truth:
+    """Read true scores from a CSV file with the columns `allocation` and `score`.
+
+    `allocation` is JSON as in `runs.csv`. Rows must be within the budget: the best of them is the best known.
+
+    Raises:
+        InputError: The file cannot be read so.
+    """
+    truth: dict[Allocation, float] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for number, row in enumerate(csv.DictReader(file), start=2):
+                try:
+                    allocation = Allocation.from_json(json.loads(row["allocation"])).canonical()
+                    truth[allocation] = float(row["score"])
+                except (KeyError, TypeError, ValueError) as error:
+                    raise InputError(
+                        f"{path}: row {number}: expected the columns allocation (JSON, as in runs.csv) and score: {error}"
+                    ) from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    if not truth:
+        raise InputError(f"{path} holds no scores")
+    return truth

@@ -1,0 +1,115 @@
+"""From what a user asks to a comparison's folder: the task, and the options of every allocator's studies, checked."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from agenttts.budgets.cost import Budget
+from agenttts.errors import InputError
+from agenttts.store.sql import is_memory
+from agenttts.study.comparison_folder import ComparisonFolder, default_name, open_comparison
+from agenttts.study.opening import load_task, run_folder, study_options, unit_of
+from agenttts.study.result import StudyOptions
+from agenttts.task.task import Task
+
+__all__ = ["ComparisonRequest", "cores", "prepare_comparison"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonRequest:
+    """What is to be compared, and how each study searches. `None`: the default that a single study has."""
+
+    task: Task | str | Path
+    allocators: Sequence[str]
+    n_seeds: int = 20
+    target: float = 0.01
+    budget: Budget | str | float | None = None
+    n_trials: int = 40
+    batch: int = 4
+    search_budget: Budget | str | float | None = None
+    confirm: bool = True
+    racing: bool = True
+    planner: str | None = None
+    planner_budget: Budget | str | float | None = None
+    planner_prompts: str | Path | None = None
+    concurrency: int = 32
+    n_search: int | None = None
+    out: str | Path | None = None
+    store: str | None = None
+    endpoint: str | None = None
+    source: str | None = None
+    trust: bool = False
+
+
+def prepare_comparison(request: ComparisonRequest) -> ComparisonFolder:
+    """Begin a comparison, or open the one that is there.
+
+    Raises:
+        InputError: Something that was asked cannot be used.
+        RunError: The folder holds a comparison of something else.
+    """
+    _check(request)
+    task = load_task(
+        request.task,
+        trust=request.trust,
+        endpoint=request.endpoint,
+        source=request.source,
+        n_search=request.n_search,
+        unit=unit_of(request.budget),
+    )
+    options = _options(request, task)
+    out = run_folder(request.out if request.out is not None else default_name(task, options))
+    return open_comparison(out, task, options, request.store)
+
+
+def cores() -> int:
+    """Return how many processes can work at a time."""
+    if hasattr(os, "sched_getaffinity"):  # what a container or a user has allowed
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def _check(request: ComparisonRequest) -> None:
+    names = list(request.allocators)
+    if not names or len(set(names)) < len(names):
+        raise InputError(
+            f"allocators: expected one or more different names, got {', '.join(names) or 'none'}"
+        )
+    for name, value in (("batch", request.batch), ("seeds", request.n_seeds)):
+        if value < 1:
+            raise InputError(f"{name}: expected a whole number of at least 1, got {value}")
+    if request.store is not None and is_memory(request.store):
+        raise InputError("store: searches run in processes of their own and cannot share a store in memory")
+    if not (math.isfinite(request.target) and request.target >= 0):
+        raise InputError(f"target: expected a distance from the best score, at least 0, got {request.target}")
+
+
+def _options(request: ComparisonRequest, task: Task) -> dict[str, StudyOptions]:
+    from agenttts.allocators.base import ConversingAllocator, make_allocator
+
+    names = list(request.allocators)
+    asking = {name: isinstance(make_allocator(name), ConversingAllocator) for name in names}
+    if request.planner is not None and not any(asking.values()):
+        raise InputError(f"planner: none of {', '.join(names)} asks one. Leave it out, or add e.g. agent")
+    return {name: _of_one(request, task, name, asks=asking[name]) for name in names}
+
+
+def _of_one(request: ComparisonRequest, task: Task, name: str, *, asks: bool) -> StudyOptions:
+    options = study_options(
+        task,
+        budget=request.budget,
+        allocator=name,
+        n_trials=request.n_trials,
+        search_budget=request.search_budget,
+        concurrency=request.concurrency,
+        confirm=request.confirm,
+        racing=request.racing,
+        planner=request.planner if asks else None,
+        planner_budget=request.planner_budget if asks else None,
+        planner_prompts=request.planner_prompts if asks else None,
+    )
+    return replace(options, batch=request.batch)

@@ -1,0 +1,74 @@
+"""Checks of `when` and `pool`: what a stage that runs on a condition may watch, and vote together with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from agenttts.errors import Mistake
+from agenttts.task.drafts import StageDraft
+from agenttts.task.options import WhenBlock
+from agenttts.task.reading import Document, Loc, nearest
+from agenttts.task.schema import ParseBlock
+
+__all__ = ["condition_faults"]
+
+UNVOTED = ("fusion", "list_vote")
+"""Selectors whose answer no single sample need hold, so that no share of samples agrees with it."""
+SCORED = ("best_of_n", "weighted_vote")
+"""Selectors with a verifier."""
+
+
+def condition_faults(
+    document: Document, at: Loc, name: str, stages: Mapping[str, StageDraft]
+) -> Iterator[Mistake]:
+    """Yield the mistakes in the condition of one stage; `at` is the place of the stage."""
+    stage = stages[name]
+    when = stage.when
+    if when is None:
+        return
+    watched = stages.get(when.stage)
+    place = (*at, "when", "stage")
+    if watched is None:
+        hint = nearest(when.stage, [other for other in stages if other != name], listed="Stages")
+        yield document.mistake(place, f"there is no stage `{when.stage}`.", hint)
+    elif when.stage == name:
+        yield document.mistake(place, "a stage cannot watch itself.")
+    elif when.stage not in stage.needs:
+        hint = f"Add it: needs: [{', '.join([*filter(None, stage.needs), when.stage])}]."
+        yield document.mistake(place, f"`{when.stage}` is watched and not among `needs`.", hint)
+    elif watched.function is not None:
+        message = f"`{when.stage}` is a function: it has no samples that could agree or be scored."
+        yield document.mistake(place, message, "Watch a stage with `models`.")
+    elif watched.when is not None:
+        message = f"`{when.stage}` runs on a condition itself; such a stage cannot be watched."
+        yield document.mistake(place, message, f"Watch `{watched.when.stage}`.")
+    else:
+        yield from _measurable(document, (*at, "when", "measure"), when, watched)
+        if stage.pool:
+            yield from _poolable(document, at, stage, watched, when.stage)
+
+
+def _measurable(document: Document, at: Loc, when: WhenBlock, watched: StageDraft) -> Iterator[Mistake]:
+    kinds = [way.kind for way in watched.select if way is not None]
+    if when.measure == "agreement":
+        for kind in dict.fromkeys(kind for kind in kinds if kind in UNVOTED):
+            message = f"`{when.stage}` may select by {kind}, whose answer need not be that of any sample."
+            hint = "Without votes there is no agreement: leave it out of its `select`."
+            yield document.mistake(at, message, hint)
+    else:
+        for kind in dict.fromkeys(kind for kind in kinds or ["majority"] if kind not in SCORED):
+            message = f"`{when.stage}` may select by {kind}, which asks no verifier."
+            hint = f"Let its `select` hold {' and '.join(SCORED)} only, or use `measure: agreement`."
+            yield document.mistake(at, message, hint)
+
+
+def _poolable(
+    document: Document, at: Loc, stage: StageDraft, watched: StageDraft, name: str
+) -> Iterator[Mistake]:
+    others = [way.kind for way in stage.select if way is not None and way.kind != "majority"]
+    for kind in dict.fromkeys(others):
+        message = f"votes cannot be pooled under {kind}."
+        yield document.mistake((*at, "pool"), message, "Let `select` be majority alone.")
+    if (stage.parse or ParseBlock()) != (watched.parse or ParseBlock()):
+        message = f"votes cannot be pooled with `{name}`, whose `parse` is another one."
+        yield document.mistake((*at, "pool"), message, "Give both stages the same `parse`.")

@@ -1,0 +1,75 @@
+"""Blocks of task.yaml for what a stage may choose from: numbers of samples, and on which problems it runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = ["ALWAYS", "Block", "Count", "SamplesRange", "WhenBlock"]
+
+ALWAYS = 1.01
+"""A threshold that no measure reaches: a stage that runs below it runs on every problem."""
+Count = Annotated[int, Field(ge=1)]
+
+
+class Block(BaseModel):
+    """What every block of a task file is: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=True
+    )
+
+
+class SamplesRange(Block):
+    """Numbers of samples to choose from, as a range."""
+
+    min: Count = 1
+    max: Count
+    scale: Literal["doubling", "linear"] = "doubling"
+    """`doubling`: min, 2 min, 4 min, ... and max; `linear`: min, min + step, ... and max."""
+    step: Count = 1
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SamplesRange:
+        if self.max < self.min:
+            raise ValueError("expected `max` of at least `min`")
+        return self
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """The numbers, rising."""
+        if self.scale == "linear":
+            return tuple(sorted({*range(self.min, self.max + 1, self.step), self.max}))
+        counts, n = [], self.min
+        while n < self.max:
+            counts.append(n)
+            n *= 2
+        return (*counts, self.max)
+
+
+class WhenBlock(Block):
+    """On which problems a stage runs: where an earlier stage seems unsure of its answer.
+
+    Elsewhere it costs nothing, and its answer is that of the stage it watches.
+    """
+
+    stage: str
+    """The stage that is watched; one of `needs`."""
+    measure: Literal["agreement", "verifier_score"] = "agreement"
+    """`agreement`: share of all samples, unparsed ones included, that hold the selected answer; `verifier_score`: what
+    the selecting verifier gave the selected sample (unknown, as with one sample: the stage runs)."""
+    below: Annotated[tuple[Annotated[float, Field(ge=0, le=ALWAYS)], ...], Field(min_length=1)]
+    """The stage runs where the measure is below this; several are searched. 0: never; above 1: always."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("below"), int | float):
+            return {**value, "below": [value["below"]]}
+        return value
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Thresholds to choose from, rising, without repeats."""
+        return tuple(sorted(set(self.below)))

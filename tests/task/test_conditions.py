@@ -1,0 +1,100 @@
+"""Each mistake in `when` and `pool` is told with its place and its remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agenttts.errors import TaskFileError
+from agenttts.task.task import Task
+
+Write = Callable[..., Path]
+WHEN = "    when: {stage: draft, below: [0, 0.5, 1.01]}\n"
+GOOD = ("    needs: [draft]\n", "    needs: [draft]\n" + WHEN)
+DRAFT = ("n_samples: [1, 4]", "n_samples: [1, 4]\n    parse: last_number")
+
+
+def when(text: str) -> tuple[str, str]:
+    return "    needs: [draft]\n", f"    needs: [draft]\n    when: {text}\n"
+
+
+BROKEN = {
+    "unknown stage": (
+        [when("{stage: drafft, below: 0.5}")],
+        "sums.yaml:18: stages.check.when.stage: there is no stage `drafft`.\nDid you mean `draft`?",
+    ),
+    "not among needs": (
+        [("    needs: [draft]\n", WHEN), ("\n        Draft: {{ stages.draft.answer }}", "")],
+        "sums.yaml:17: stages.check.when.stage: `draft` is watched and not among `needs`.\nAdd it: needs: [draft].",
+    ),
+    "itself": (
+        [when("{stage: check, below: 0.5}")],
+        "sums.yaml:18: stages.check.when.stage: a stage cannot watch itself.",
+    ),
+    "threshold outside": (
+        [when("{stage: draft, below: [0.5, 50]}")],
+        "sums.yaml:18: stages.check.when.below.1: expected ",
+    ),
+    "no threshold": ([when("{stage: draft, below: []}")], "sums.yaml:18: stages.check.when.below: expected "),
+    "misspelt measure": (
+        [when("{stage: draft, measure: agrement, below: 0.5}")],
+        "Did you mean `agreement`?",
+    ),
+    "agreement with an answer that no sample holds": (
+        [GOOD, ("n_samples: [1, 4]", "n_samples: [1, 4]\n    select: [majority, fusion]")],
+        "stages.check.when.measure: `draft` may select by fusion, whose answer need not be that of any sample.",
+    ),
+    "score without a verifier": (
+        [when("{stage: draft, measure: verifier_score, below: 0.5}")],
+        "sums.yaml:18: stages.check.when.measure: `draft` may select by majority, which asks no verifier.",
+    ),
+    "pool alone": (
+        [("    needs: [draft]\n", "    needs: [draft]\n    pool: true\n")],
+        "stages.check: `pool` needs `when`, which names the stage to vote together with.",
+    ),
+    "pool of other answers": (
+        [when("{stage: draft, below: 0.5}\n    pool: true")],
+        "stages.check.pool: votes cannot be pooled with `draft`, whose `parse` is another one.\n"
+        "Give both stages the same `parse`.",
+    ),
+    "pool without votes": (
+        [when("{stage: draft, below: 0.5}\n    pool: true\n    select: [majority, fusion]"), DRAFT],
+        "stages.check.pool: votes cannot be pooled under fusion.\nLet `select` be majority alone.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_mistake_is_told_with_its_place_and_remedy(project: Write, case: str) -> None:
+    changes, expected = BROKEN[case]
+    with pytest.raises(TaskFileError) as caught:
+        Task.load(project(*changes))
+    assert expected in str(caught.value)
+
+
+def test_a_stage_that_runs_on_a_condition_cannot_be_watched(project: Write) -> None:
+    third = "  last:\n    needs: [check]\n    when: {stage: check, below: 0.5}\n    prompt: {user: x}\n    models: [small]\n"
+    with pytest.raises(TaskFileError) as caught:
+        Task.load(project(GOOD, ("score:\n  verifier", third + "score:\n  verifier")))
+    assert "`check` runs on a condition itself; such a stage cannot be watched.\nWatch `draft`." in str(
+        caught.value
+    )
+
+
+def test_a_single_threshold_needs_no_list(project: Write) -> None:
+    when_block = Task.load(project(when("{stage: draft, below: 0.5}"))).file.stages["check"].when
+    assert when_block is not None
+    assert (when_block.measure, when_block.thresholds) == ("agreement", (0.5,))
+
+
+def test_a_condition_is_part_of_what_a_task_is(project: Write) -> None:
+    plain, conditional = Task.load(project()), Task.load(project(GOOD))
+    assert plain.digest != conditional.digest
+    assert Task.from_json(conditional.to_json()).digest == conditional.digest
+
+
+def test_a_task_that_runs_on_recordings_says_how_to_get_them(tmp_path: Path) -> None:
+    with pytest.raises(TaskFileError, match=r"agenttts record import TABLE\.\.\. --task aime --out DIR"):
+        Task.load(Path(__file__).parents[2] / "tasks" / "aime" / "task.yaml")
