@@ -61,6 +61,31 @@ def summary(ground: str, planner: str, mine: list[float], alone: list[float]) ->
     }
 
 
+def on_ground(ground: str, pool: ProcessPoolExecutor, args: argparse.Namespace) -> list[Row]:
+    """Search with every planner, and print what came of it."""
+    load_ground(ground, args.cache, args.replay)
+    jobs = {
+        planner: [
+            pool.submit(one_search, ground, planner, seed, args.trials, args.cache, args.replay)
+            for seed in range(args.seeds)
+        ]
+        for planner in (None, *PLANNERS)
+    }
+    alone = [job.result() for job in jobs[None]]
+    rows = []
+    for planner in PLANNERS:
+        row = summary(ground, planner, [job.result() for job in jobs[planner]], alone)
+        rows.append(row)
+        value, low, high = row["difference_points"]
+        print(
+            f"{ground:<20} {planner:<9} (scripted) regret {row['regret_points']:.2f}, curves alone "
+            f"{row['regret_of_curves_points']:.2f}, difference {value:+.2f} [{low:+.2f}, {high:+.2f}] points: "
+            f"{'met' if row['met'] else 'missed'}",
+            flush=True,
+        )
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -74,31 +99,13 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     args = parser.parse_args()
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
-    rows = []
+    rows: list[Row] = []
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
         for ground in args.ground.split(","):
             if ground == "aime" and args.replay is None:
                 print("aime is left out: no --replay")
-                continue
-            load_ground(ground, args.cache, args.replay)
-            jobs = {
-                planner: [
-                    pool.submit(one_search, ground, planner, seed, args.trials, args.cache, args.replay)
-                    for seed in range(args.seeds)
-                ]
-                for planner in (None, *PLANNERS)
-            }
-            alone = [job.result() for job in jobs[None]]
-            for planner in PLANNERS:
-                row = summary(ground, planner, [job.result() for job in jobs[planner]], alone)
-                rows.append(row)
-                value, low, high = row["difference_points"]
-                print(
-                    f"{ground:<20} {planner:<9} (scripted) regret {row['regret_points']:.2f}, curves alone "
-                    f"{row['regret_of_curves_points']:.2f}, difference {value:+.2f} [{low:+.2f}, {high:+.2f}] points: "
-                    f"{'met' if row['met'] else 'missed'}",
-                    flush=True,
-                )
+            else:
+                rows += on_ground(ground, pool, args)
     report = {
         "figures_from": "grounds: tiny (recorded grid of the tiny models), aime (recorded draws of "
         "Qwen3), simulated/...; planners are scripted",

@@ -107,6 +107,12 @@ def rows_of(args: argparse.Namespace, grounds: Sequence[str], allocators: Sequen
                     missing.append((ground, allocator, seed, n_trials))
                 else:
                     rows.append(kept)
+    if args.kept:
+        unfinished = {(ground, allocator) for ground, allocator, _, _ in missing}
+        for ground, allocator in sorted(unfinished):
+            print(f"{ground}: {allocator} is left out, its searches are not finished")
+        rows = [row for row in rows if (row["ground"], row["allocator"]) not in unfinished]
+        missing = []
     for ground in {job[0] for job in missing}:
         load_ground(ground, args.cache, args.replay)  # makes recording and truth once, not in every process
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
@@ -302,6 +308,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--replay", type=Path, default=Path(known) if known else None)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--again", default="", help="allocators whose kept searches are run anew")
+    parser.add_argument("--kept", action="store_true", help="run nothing, report the searches that are kept")
     parser.add_argument("--out", type=Path, default=OUT)
     return parser.parse_args()
 

@@ -15,9 +15,10 @@ from __future__ import annotations
 import csv
 import gzip
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,8 +125,7 @@ class AimeGround:
         costs, conditional = self._expected_costs()
         stages = (self.attempts, self.escalations)
         self.space = Space(stages, costs, Budget(budget, Unit.GFLOPS), structure, (conditional,))
-        # What costs more than the budget by the truth cannot be the best, whatever its expected cost.
-        self.truths = Truths(self.space, np.where(self._tables["cost"] <= budget, self._tables["truth"], 0.0))
+        self.truths = Truths(self.space, self._tables["truth"], self._tables["cost"] <= budget)
         self.note = (
             f"{self.n_problems} problems of AIME 2024, {N_DRAWS} recorded draws a stage, {self.space.budget}"
         )
@@ -136,6 +136,9 @@ class AimeGround:
 
     def truth(self, allocation: Allocation) -> float:
         return self.truths.of(allocation)
+
+    def affords(self, allocation: Allocation) -> bool:
+        return self.truths.affords(allocation)
 
     def begin(self, seed: int | None) -> AimeRun:
         return AimeRun(self, seed)
@@ -275,6 +278,24 @@ class _Problem:
         return np.where(top >= best_second, right_mine, right_second)
 
 
+def _by_stage() -> dict[str, dict[str, Any]]:
+    return {"attempt": {}, "escalate": {}}
+
+
+@dataclass
+class _Tally:
+    """What a trial has seen so far."""
+
+    scores: dict[str, float] = field(default_factory=dict)
+    stage_scores: dict[str, dict[str, float]] = field(default_factory=_by_stage)
+    sample_scores: dict[str, dict[str, tuple[float, ...]]] = field(default_factory=_by_stage)
+    costs: dict[str, float] = field(default_factory=lambda: {"attempt": 0.0, "escalate": 0.0})
+    """GFLOPs, over all problems."""
+    fresh: float = 0.0
+    votes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    measured: dict[str, float] = field(default_factory=dict)
+
+
 class AimeRun:
     """One search on the ground; see `base.Run`."""
 
@@ -286,53 +307,48 @@ class AimeRun:
     def run(
         self, allocation: Allocation, number: int, problems: Sequence[int] | None = None
     ) -> tuple[Trial, Paid]:
-        ground = self._ground
-        chosen = range(ground.n_problems) if problems is None else problems
-        scores: dict[str, float] = {}
-        stage_scores: dict[str, dict[str, float]] = {"attempt": {}, "escalate": {}}
-        sample_scores: dict[str, dict[str, tuple[float, ...]]] = {"attempt": {}, "escalate": {}}
-        costs, fresh = [0.0, 0.0], 0.0
-        votes: dict[str, tuple[int, ...]] = {}
-        measured: dict[str, float] = {}
+        chosen = range(self._ground.n_problems) if problems is None else problems
+        tally = _Tally()
         for p in chosen:
-            name = ground.table.problems[p]
-            first, second = allocation.choices
-            codes = self._codes(0, first, p)
-            votes[name] = codes
-            winner, share = _vote(codes)
-            measured[name] = share
-            score = self._right(p, winner)
-            stage_scores["attempt"][name] = score
-            sample_scores["attempt"][name] = tuple(self._right(p, c) for c in codes)
-            costs[0] += self._charge(0, first, p)
-            fresh += self._pay(0, first, p)
-            if share < (second.below or 0.0):
-                more = self._codes(1, second, p)
-                score = self._right(p, _vote((*codes, *more))[0])
-                stage_scores["escalate"][name] = score
-                sample_scores["escalate"][name] = tuple(self._right(p, c) for c in more)
-                costs[1] += self._charge(1, second, p)
-                fresh += self._pay(1, second, p)
-            scores[name] = score
+            self._one(p, allocation, tally)
         n = len(chosen)
-        charged = sum(costs) / n
-        fits = charged <= ground.space.budget.amount * (1 + SLACK)
+        charged = sum(tally.costs.values()) / n
+        fits = charged <= self._ground.space.budget.amount * (1 + SLACK)
+        flops = {stage: cost * 1e9 / n for stage, cost in tally.costs.items()}
         trial = Trial(
             number,
             allocation,
             "ok" if fits else "over_budget",
-            scores,
+            tally.scores,
             charged,
-            {
-                stage: Cost(flops=cost * 1e9 / n, linear_flops=cost * 1e9 / n)
-                for stage, cost in zip(stage_scores, costs, strict=True)
-            },
-            stage_scores,
-            sample_scores,
-            votes={"attempt": votes},
-            measured={"escalate": measured},
+            {stage: Cost(flops=value, linear_flops=value) for stage, value in flops.items()},
+            tally.stage_scores,
+            tally.sample_scores,
+            votes={"attempt": tally.votes},
+            measured={"escalate": tally.measured},
         )
-        return trial, Paid(fresh, charged * n)
+        return trial, Paid(tally.fresh, charged * n)
+
+    def _one(self, p: int, allocation: Allocation, tally: _Tally) -> None:
+        """Take one problem through the stages."""
+        name = self._ground.table.problems[p]
+        first, second = allocation.choices
+        codes = self._drawn(0, first, p, tally)
+        winner, share = _vote(codes)
+        tally.votes[name], tally.measured[name] = codes, share
+        tally.scores[name] = tally.stage_scores["attempt"][name] = self._right(p, winner)
+        if share < (second.below or 0.0):
+            pooled, _ = _vote((*codes, *self._drawn(1, second, p, tally)))
+            tally.scores[name] = tally.stage_scores["escalate"][name] = self._right(p, pooled)
+
+    def _drawn(self, stage: int, choice: StageChoice, p: int, tally: _Tally) -> tuple[int, ...]:
+        """Return the samples' answers, and take note of scores and costs."""
+        codes = self._codes(stage, choice, p)
+        name = self._ground.table.problems[p]
+        tally.sample_scores[choice.stage][name] = tuple(self._right(p, c) for c in codes)
+        tally.costs[choice.stage] += self._charge(stage, choice, p)
+        tally.fresh += self._pay(stage, choice, p)
+        return codes
 
     def _places(self, stage: int, choice: StageChoice, p: int) -> NDArray[np.int16]:
         m = self._ground.models[choice.model]

@@ -67,9 +67,13 @@ class Ground(Protocol):
         """Return the expected score, in [0, 1]."""
         ...
 
+    def affords(self, allocation: Allocation) -> bool:
+        """Return whether the true cost is within the budget; what is expected may be a little off."""
+        ...
+
     @property
     def best(self) -> float:
-        """The largest truth among feasible allocations."""
+        """The largest truth among feasible allocations that are truly affordable."""
         ...
 
 
@@ -119,6 +123,8 @@ class Truths:
     space: Space
     scores: Floats
     """Shape: number of choices by stage."""
+    affordable: NDArray[np.bool_] | None = None
+    """Whether the true cost is within the budget; same shape. `None`: expected costs are the true ones, or nearly."""
 
     @cached_property
     def indices(self) -> Indices:
@@ -130,9 +136,15 @@ class Truths:
         scores: Floats = self.scores[tuple(self.indices.T)]
         return scores
 
+    def affords(self, allocation: Allocation) -> bool:
+        index = self.space.index(allocation)
+        return index is not None and (self.affordable is None or bool(self.affordable[index]))
+
     @cached_property
     def best(self) -> float:
-        return float(self.feasible.max())
+        if self.affordable is None:
+            return float(self.feasible.max())
+        return float(self.feasible[self.affordable[tuple(self.indices.T)]].max())
 
     def of(self, allocation: Allocation) -> float:
         index = self.space.index(allocation)

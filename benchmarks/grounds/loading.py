@@ -60,12 +60,22 @@ class Search:
 
     archive: Archive = field(default_factory=Archive)
     truths: list[float] = field(default_factory=list)
+    """Truth of each trial's allocation; 0 where its true cost passes the budget."""
     recommended: list[float] = field(default_factory=list)
     """Truth of the allocation that would be recommended after each trial; 0 while there is none."""
     fresh: list[float] = field(default_factory=list)
     """Spend with reuse."""
     alone: list[float] = field(default_factory=list)
     """Spend without reuse."""
+
+    def note(
+        self, ground: Ground, allocation: Allocation, paid: Paid, recommended: Allocation | None
+    ) -> None:
+        """Take in what a trial cost and what it was worth."""
+        self.truths.append(ground.truth(allocation) if ground.affords(allocation) else 0.0)
+        self.recommended.append(0.0 if recommended is None else ground.truth(recommended))
+        self.fresh.append(paid.fresh)
+        self.alone.append(paid.alone)
 
 
 def briefing(ground: Ground) -> Briefing:
@@ -123,11 +133,8 @@ def search(
             number = len(found.truths)
             trial, paid = (evaluate or _whole)(run, proposal.allocation, number, found.archive)
             trials.append(replace(trial, origin=proposal.origin))
-            found.truths.append(ground.truth(proposal.allocation))
-            found.fresh.append(paid.fresh)
-            found.alone.append(paid.alone)
             best = found.archive.with_trials(trials).best()
-            found.recommended.append(0.0 if best is None else ground.truth(best.allocation))
+            found.note(ground, proposal.allocation, paid, None if best is None else best.allocation)
         found.archive = found.archive.with_trials(trials)
         n_round += 1
     return found

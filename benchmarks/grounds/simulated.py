@@ -50,6 +50,9 @@ class SimulatedGround:
     def truth(self, allocation: Allocation) -> float:
         return self.task.truth(allocation)
 
+    def affords(self, allocation: Allocation) -> bool:
+        return self.space.feasible(allocation)
+
     def begin(self, seed: int | None) -> SimulatedRun:
         return SimulatedRun(replace(self.task, seed=0 if seed is None else seed + 1))
 

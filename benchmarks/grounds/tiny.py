@@ -99,6 +99,9 @@ class TinyGround:
     def truth(self, allocation: Allocation) -> float:
         return self.truths.of(allocation)
 
+    def affords(self, allocation: Allocation) -> bool:
+        return self.truths.affords(allocation)
+
     def begin(self, seed: int | None) -> TinyRun:
         return TinyRun(self, seed)
 
