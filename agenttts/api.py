@@ -202,7 +202,7 @@ def evaluate(
 
 def compare(
     task: Task | str | Path,
-    allocators: Sequence[str],
+    allocators: Sequence[str] | str,
     *,
     seeds: int = 20,
     budget: Budget | str | float | None = None,
@@ -234,12 +234,12 @@ def compare(
 
     Args:
         task: A loaded task, a task file, its folder, or the name of a task of the catalogue.
-        allocators: Names, each of them once.
+        allocators: Names, each of them once: a list, or text with commas between them.
         seeds: Searches of each allocator, with seeds 0, 1, ...
         budget: As for `optimize`.
         n_trials: Allocations that each search tries.
         batch: Trials proposed together.
-        target: Distance from the best known score that counts as arrived.
+        target: Distance from the best known score that counts as arrived, at least 0 and less than 1.
         truth: True score of every allocation that may win within the budget, where it is known.
         search_budget: Most that each search may spend; `None`: no limit.
         confirm: Score each final plan on the test problems.
@@ -264,6 +264,8 @@ def compare(
     from agenttts.study.comparison_opening import ComparisonRequest, cores, prepare_comparison
     from agenttts.study.comparison_runs import run_studies
 
+    if isinstance(allocators, str):
+        allocators = [name.strip() for name in allocators.split(",") if name.strip()]
     request = ComparisonRequest(
         task=task,
         allocators=allocators,

@@ -21,6 +21,7 @@ from agenttts._cli.options import (
     PlannerBudgetOption,
     PlannerOption,
     PlannerPromptsOption,
+    PlannerTimeoutOption,
     RacingOption,
     RunsFolderOption,
     SearchBudgetOption,
@@ -90,6 +91,7 @@ def optimize(
     planner: PlannerOption = None,
     planner_budget: PlannerBudgetOption = None,
     planner_prompts: PlannerPromptsOption = None,
+    planner_timeout: PlannerTimeoutOption = None,
     switch: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Option of the allocator; may be given several times."),
@@ -130,6 +132,7 @@ def optimize(
                 planner=planner,
                 planner_budget=planner_budget,
                 planner_prompts=planner_prompts,
+                planner_timeout=planner_timeout,
                 switches=switch or None,
                 n_trials=trials,
                 seed=seed,

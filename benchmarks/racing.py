@@ -157,7 +157,7 @@ def summary(rows: Sequence[Row]) -> Row:
         "regret_with": 100 * float(np.mean([r["with"]["regret"] for r in rows])),
         "regret_without": 100 * float(np.mean([r["without"]["regret"] for r in rows])),
         "regret_difference_points": _plain(difference),
-        "equal_regret": difference.low <= 0 <= difference.high,
+        "regret_not_distinguishable": difference.low <= 0 <= difference.high,
         "stopped": sum(r["stopped"] for r in rows) / n_trials,
         "falsely_stopped": sum(r["falsely"] for r in rows) / n_trials,
     }

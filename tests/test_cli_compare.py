@@ -18,6 +18,8 @@ import pytest
 from agenttts.study.comparison_workers import WorkerReport
 from agenttts.study.study import Study
 from tests.integration.counting_server import counting_server
+from tests.models.local_server import local_server
+from tests.test_cli_planner import advice, write_card
 
 ALLOCATORS = ["--allocators", "random,tpe", "--seeds", "3", "--trials", "4", "--jobs", "2", "--out", "cmp"]
 
@@ -144,3 +146,23 @@ def test_processes_that_draw_at_the_same_time_buy_nothing_twice(tmp_path, monkey
     tokens = [result[key]["decode_tokens"] for key in ("really_paid", "spent_as_if_alone")]
     assert 0 < tokens[0] < tokens[1]
     assert "tiny" in result["figures_from"]
+
+
+def test_a_search_budget_that_ended_studies_is_told_and_gives_code_3(recorded_task):
+    done = compare(recorded_task, *ALLOCATORS, "--search-budget", "3", "--no-confirm")
+    assert done.returncode == 3
+    out = " ".join(done.stdout.split())
+    assert "6 of 6 studies ended at their search budget" in out
+    assert "No study of random, tpe has a result" in out
+    assert "random, seed 0: the search budget was reached before a trial had ended" in out
+
+
+def test_a_planner_that_costs_money_is_agreed_to_before_a_comparison(recorded_task):
+    with local_server(always=advice) as server:
+        write_card(Path.cwd(), server.url, price=True)
+        done = compare(recorded_task, "--allocators", "agent,random", "--seeds", "2", "--planner", "adviser")
+        assert not server.bodies
+    said = " ".join(done.stderr.split())
+    assert done.returncode == 2
+    assert "A planner is asked by 2 of the studies" in said
+    assert re.search(r"This will cost up to [\d.]+ USD for the planner\. Go on\? There is no terminal", said)

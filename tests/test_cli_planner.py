@@ -60,7 +60,7 @@ def test_insights_and_the_planner_s_bill_are_shown_escaped(tmp_path: Path, recor
     assert "insights Large models first" in text
     assert "(trials 0, 2; 70% sure, it says)" in text
     assert "no proposal of the planner could be used" in text
-    assert "The planner adviser is asked at most 9 times" in " ".join(done.stderr.split())
+    assert "The planner adviser is asked at most 6 times" in " ".join(done.stderr.split())
     result = json.loads(again.stdout)
     assert result["planner"]["calls"] == asked
     assert result["insights"][0]["trials"] == [0, 2]
@@ -85,3 +85,18 @@ def test_what_the_planner_options_cannot_mean_is_an_input_error(tmp_path: Path, 
         assert done.returncode == 2, options
         assert said in " ".join(done.stderr.split()), done.stderr
     assert not list(tmp_path.glob("runs/*/events.jsonl"))
+
+
+def test_trials_that_the_opening_takes_and_a_cap_below_one_call_are_told_up_front(
+    tmp_path: Path, recorded_task: Path
+):
+    with local_server(always=advice) as server:
+        write_card(tmp_path, server.url)
+        command = ["optimize", recorded_task, "--planner", "adviser", "--planner-timeout", "5"]
+        few = agenttts(*command, "--trials", "4", "--run", "few", cwd=tmp_path)
+        capped = agenttts(*command, "--planner-budget", "50tokens", "--run", "capped", cwd=tmp_path)
+        assert not server.bodies
+    assert "not asked: the opening takes all 4 trials" in " ".join(few.stderr.split())
+    said = " ".join(capped.stderr.split())
+    assert "one call may need about" in said
+    assert "asking the planner adviser (for 5 s at most)" in said

@@ -56,7 +56,7 @@ def test_without_a_cap_spending_is_in_the_unit_of_the_budget():
 
 def test_a_plain_line_tells_a_trial():
     assert plain_line(EVENT, None, Unit.GFLOPS) == (
-        "trial 3/40: 0.500 solve simulated/a x4 majority; best so far 0.500 [0.095, 0.905]; "
+        "3/40 trials: trial 0 0.500 solve simulated/a x4 majority; best so far 0.500 [0.095, 0.905]; "
         "spent 2,500 GFLOPs; draws 1,200 paid, 34 reused; 2 min left"
     )
 
@@ -132,6 +132,6 @@ def test_on_a_terminal_progress_is_live_and_gone_at_the_end(recorded_task: Path)
     text = shown.decode()
     assert "trials " in text
     assert "best so far" in text
-    assert "trial 1/6" not in text
+    assert "1/6 trials" not in text
     assert "\x1b[2K" in text
     assert "\x1b" not in out

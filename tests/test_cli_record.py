@@ -70,3 +70,22 @@ def test_show_of_a_folder_without_tables_is_refused(tmp_path: Path) -> None:
     code, _, err = record("show", tmp_path)
     assert code == 2
     assert "no table in this folder" in err
+
+
+def test_an_import_without_a_task_says_why_first_and_ends_with_2(tmp_path: Path) -> None:
+    path = table(tmp_path, votes(decode=""))
+    code, out, _ = record("import", path, "--out", tmp_path / "mine")
+    assert code == 2
+    assert " ".join(out.split()).startswith(
+        "No task was drafted: nothing is left that could be replayed. Name a task by --task"
+    )
+    assert "Next:" not in out
+    assert record("import", path, "--out", tmp_path / "mine", "--json")[0] == 2
+
+
+def test_tables_without_scores_are_said_to_hold_nothing_to_score_by(tmp_path: Path) -> None:
+    rows = [row(f"p{i}", score="") for i in range(4)]
+    _, out, _ = record("import", table(tmp_path, rows), "--out", tmp_path / "mine")
+    words = " ".join(out.split())
+    assert "nothing can be scored" in words
+    assert "is worth what its column" not in words

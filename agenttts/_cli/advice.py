@@ -12,6 +12,7 @@ from agenttts.allocators.base import PlannerCall
 
 if TYPE_CHECKING:
     from agenttts.allocators.base import Insight
+    from agenttts.allocators.space import Space
     from agenttts.study.result import StudyOptions, StudyResult
     from agenttts.task.task import Task
 
@@ -32,7 +33,10 @@ def advice_text(result: StudyResult) -> str:
     if use is None:
         return ""
     failed = f", {use.failed:,} without a reply" if use.failed else ""
+    failed += f", {use.refused:,} not made" if use.refused else ""
     took = f"tokens {count_text(use.prefill_tokens)} read, {count_text(use.decode_tokens)} written"
+    if use.spent is not None and use.spent.usd is not None:
+        took = f"{amount_text(use.spent.usd)} USD; {took}"
     lines = [_line("planner", f"{clean(use.model)}: {plural(use.calls, 'call')}{failed}; {took}")]
     shown = result.insights[-MOST_INSIGHTS:]
     for i, insight in enumerate(shown):
@@ -56,16 +60,26 @@ class PlannerQuote:
     """0 where the price is unknown (the study is then billed in other units) or nothing."""
 
 
-def planner_quote(task: Task, options: StudyOptions) -> PlannerQuote | None:
-    """Return the worst case of asking; `None` where nobody is asked."""
-    from agenttts.budgets.cost import Unit
+def planner_quote(task: Task, options: StudyOptions, space: Space | None = None) -> PlannerQuote | None:
+    """Return the worst case of asking; `None` where nobody is asked.
+
+    With the space, rounds that the opening of `agent` fills without asking are not counted.
+    """
+    from agenttts.budgets.cost import Unit, amount
     from agenttts.budgets.cost_model import CostModel
     from agenttts.models.base import CallUsage
 
     card = options.planner
     if card is None:
         return None
-    calls = MOST_CALLS * ceil(options.n_trials / options.batch)
+    rounds = ceil(options.n_trials / options.batch) - _rounds_unasked(options, space)
+    if rounds <= 0:
+        text = (
+            f"The planner {clean(card.name)} is not asked: the opening takes all {options.n_trials:,} trials. "
+            "More trials (--trials) leave room for its advice."
+        )
+        return PlannerQuote(text, 0.0)
+    calls = MOST_CALLS * rounds
     block = task.file.planner
     written = (block.max_tokens if block is not None else None) or PlannerCall(()).max_tokens
     one = CostModel({card.name: card}).charge(card.name, CallUsage(PROMPT_TOKENS, (written,)))
@@ -75,8 +89,22 @@ def planner_quote(task: Task, options: StudyOptions) -> PlannerQuote | None:
         usd = min(usd, cap.amount)
     price = "price unknown" if usd is None else f"at most about {amount_text(usd)} USD"
     limit = "" if cap is None else f", and never more than {cap}"
+    reserved = CostModel({card.name: card}).charge(card.name, CallUsage(PROMPT_TOKENS, (written,)))
+    if cap is not None and (one_call := amount(reserved, cap.unit)) > cap.amount:
+        limit += (
+            f"; one call may need about {amount_text(one_call)} {cap.unit.label}, so it may never be asked"
+        )
     text = f"The planner {clean(card.name)} is asked at most {calls:,} times ({price}{limit})."
     return PlannerQuote(text, usd or 0.0)
+
+
+def _rounds_unasked(options: StudyOptions, space: Space | None) -> int:
+    if space is None or options.allocator != "agent":
+        return 0
+    from agenttts.allocators.agent.allocator import MOST_OPENING
+    from agenttts.allocators.equal_budget import equal_budget_trials
+
+    return ceil(min(MOST_OPENING, len(equal_budget_trials(space))) / options.batch)
 
 
 def _line(label: str, text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from agenttts._cli.advice import planner_quote
 from agenttts._cli.console import clean, fold, print_json, say
 from agenttts._cli.quoting import StudyForecast, forecast, quote_json, quote_table
 from agenttts._cli.words import allocation_text, amount_text, plural, provenance
@@ -49,6 +50,20 @@ def run_check(
         print_json(check_json(task, options, known))
     else:
         say(f"\n{space_text(task, options, known)}")
+        adviser = planner_quote(task, options, known.space)
+        if adviser is not None:
+            say(fold(adviser.text, first="planner   "))
+        asked = planner_text(task, options)
+        if asked:
+            say(f"\n{asked}")
+
+
+def planner_text(task: Task, options: StudyOptions) -> str:
+    """Return who the task's planner is and what asking it may take; empty where there is none."""
+    from agenttts._cli.advice import planner_quote
+
+    quote = planner_quote(task, options)
+    return "" if quote is None else fold(quote.text, first="planner   ")
 
 
 def _budget_place(name: str, budget: str | None) -> str:
@@ -69,7 +84,8 @@ def task_text(task: Task) -> str:
     lines = [f"task {clean(file.name)} ({clean(task.folder)})"]
     if file.description:
         lines.append(fold(clean(" ".join(file.description.split()), limit=600), first="  "))
-    test = "all that are left" if file.splits.test.n is None else f"{file.splits.test.n:,}"
+    n_test = task.n_test if task.n_test is not None else file.splits.test.n
+    test = "all that are left" if n_test is None else f"{n_test:,}"
     gold = f" against {clean(file.score.gold)}" if file.score.gold else ""
     lines += [
         f"  problems  {len(task.search):,} for search; sealed for the test: {test}",
@@ -138,7 +154,7 @@ def space_text(task: Task, options: StudyOptions, known: StudyForecast) -> str:
             "",
             *([fold(known.caution)] if known.caution else []),
             fold(
-                "Lengths are assumed from the task file until draws teach them. `worst case` takes every "
+                "Lengths are assumed from the task file, or are those of recorded draws, until draws teach them. `worst case` takes every "
                 "completion at its longest, no reuse, and each figure at the allocation that needs most of it. "
                 "Time is by the rate limits and speeds on the cards."
             ),
@@ -172,5 +188,6 @@ def check_json(task: Task, options: StudyOptions, known: StudyForecast) -> dict[
         "n_confirm": known.n_confirm,
         "quote": quote_json(known.quote),
         "unknown_lengths": list(known.unknown_lengths),
+        "planner": None if options.planner is None else options.planner.name,
         "figures_from": provenance(task, _models(task)),
     }

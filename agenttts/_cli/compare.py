@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from agenttts._cli.advice import planner_quote
 from agenttts._cli.console import ask, clean, fold, print_json, say, say_aside, table
 from agenttts._cli.words import amount_text
 from agenttts.errors import InfeasibleBudgetError
@@ -38,7 +39,7 @@ def run_compare(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Carry out the command; end with the exit code of the first study that failed, if any did."""
+    """Carry out the command; end with the exit code of the first study that failed, or of a search budget reached."""
     from agenttts.report.comparison_report import asked_text, read_truth, report_comparison
     from agenttts.study.comparison_opening import cores, prepare_comparison
     from agenttts.study.comparison_runs import outcomes, run_studies
@@ -60,19 +61,21 @@ def run_compare(
         print_json(_as_json(result, asked_text(folder, names, seeds)))
     else:
         say(_as_text(result, asked_text(folder, names, seeds), clean(folder.task.file.name)))
-    if result.failures:
-        raise typer.Exit(result.failures[0].exit_code or 1)
+    if result.exit_code:
+        raise typer.Exit(result.exit_code)
 
 
 def _quote(folder: ComparisonFolder, todo: list[RunOutcome], *, yes: bool) -> None:
     """Say what the studies may spend together; where that is money, ask first."""
     from agenttts._cli.quoting import forecast
 
+    planner_usd = _quote_planner(folder, todo)
     options = folder.options[todo[0].allocator]
     try:
         known = forecast(folder.task, options)
     except InfeasibleBudgetError:
         say_aside("No quote: by the lengths assumed before any draw nothing fits the budget.")
+        _agree(0.0, planner_usd, yes=yes)
         return
     expected = known.quote.expected.cost
     parts = [] if expected.flops is None else [f"{amount_text(len(todo) * expected.flops / 1e9)} GFLOPs"]
@@ -81,11 +84,32 @@ def _quote(folder: ComparisonFolder, todo: list[RunOutcome], *, yes: bool) -> No
     say_aside(
         fold(
             f"{len(todo):,} {'study' if len(todo) == 1 else 'studies'} to run, {' or '.join(parts) or 'at a cost unknown'} "
-            f"{known.label} had each to pay for itself; draws that they share are paid for once. The planner's calls, if "
-            "there is one, are not counted."
+            f"{known.label} had each to pay for itself; draws that they share are paid for once."
         )
     )
-    if expected.usd and not yes and not ask("This costs money. Go on?"):
+    _agree(len(todo) * (expected.usd or 0.0), planner_usd, yes=yes)
+
+
+def _quote_planner(folder: ComparisonFolder, todo: list[RunOutcome]) -> float:
+    """Say how often the planner may be asked by all studies together; return what that may cost, in USD."""
+    quotes = [planner_quote(folder.task, folder.options[run.allocator]) for run in todo]
+    asking = [quote for quote in quotes if quote is not None]
+    if not asking:
+        return 0.0
+    usd = sum(quote.usd for quote in asking)
+    together = f" Together at most about {amount_text(usd)} USD." if usd else ""
+    n = f"{len(asking):,} of the studies" if len(asking) > 1 else "one of the studies"
+    say_aside(
+        fold(f"A planner is asked by {n}, whose calls are not shared. In each: {asking[0].text}{together}")
+    )
+    return usd
+
+
+def _agree(usd: float, planner_usd: float, *, yes: bool) -> None:
+    """Ask whether to go on where that costs money, the planner's calls included."""
+    parts = [f"{amount_text(usd)} USD, had each to pay for itself"] if usd else []
+    parts += [f"up to {amount_text(planner_usd)} USD for the planner"] if planner_usd else []
+    if parts and not yes and not ask(f"This will cost {', and '.join(parts)}. Go on?"):
         say_aside("Nothing was spent.")
         raise typer.Exit(0)
 
@@ -159,12 +183,13 @@ class _LiveReports:
 
 
 def _as_text(result: ComparisonResult, asked: str, name: str) -> str:
-    from agenttts.report.comparison_words import bill_text, summary_table, target_text
+    from agenttts.report.comparison_words import bill_text, endings_text, summary_table, target_text
 
     blocks = [fold(f"{name}: {clean(asked, limit=1000)}")]
+    blocks += [fold(clean(line, limit=1000)) for line in endings_text(result)]
     comparison = result.comparison
     if comparison is None:
-        blocks.append("No study has come to its end: there is nothing to compare yet.")
+        blocks.append("No study has a result: there is nothing to compare.")
     else:
         head, rows = summary_table(comparison, result.unit)
         cells = [[clean(cell) for cell in row] for row in rows]
@@ -172,7 +197,7 @@ def _as_text(result: ComparisonResult, asked: str, name: str) -> str:
         blocks.append(fold(f"Target: {target_text(comparison)}. Medians over seeds; means for scores."))
         blocks += [_verdicts(comparison)] if comparison.pairs else []
         blocks += [fold(clean(note, limit=1000)) for note in comparison.notes]
-    if any(not run.counts for run in result.runs):
+    if any(not run.has_result for run in result.runs):
         blocks.append(_failures(result))
     bill = bill_text(result)
     blocks.append(fold(f"{bill[:1].upper()}{bill[1:]}."))
@@ -194,10 +219,12 @@ def _verdicts(comparison: Comparison) -> str:
 
 
 def _failures(result: ComparisonResult) -> str:
-    missing = [run for run in result.runs if not run.counts]
+    from agenttts.report.comparison_words import why_text
+
+    missing = [run for run in result.runs if not run.has_result]
     lines = [
         fold(
-            clean(run.message or "did not come to its end", limit=400),
+            clean(why_text(run), limit=400),
             first=f"{clean(run.allocator)}, seed {run.seed}: ",
             rest="    ",
         )
@@ -205,10 +232,14 @@ def _failures(result: ComparisonResult) -> str:
     ]
     if len(missing) > MOST_FAILURES:
         lines.append(f"and {len(missing) - MOST_FAILURES} more")
-    return "\n".join(["Without a result (the same command goes on with them):", *lines])
+    resumable = any(not run.counts for run in missing)
+    again = " (the same command goes on with those that did not come to their end)" if resumable else ""
+    return "\n".join([f"Without a result{again}:", *lines])
 
 
 def _as_json(result: ComparisonResult, asked: str) -> dict[str, Any]:
+    from agenttts.report.comparison_words import endings_text
+
     comparison = result.comparison
     return {
         "asked": asked,
@@ -218,6 +249,7 @@ def _as_json(result: ComparisonResult, asked: str) -> dict[str, Any]:
         "spent_as_if_alone": cost_to_json(result.spent),
         "really_paid": cost_to_json(result.paid),
         "figures_from": result.figures_from,
+        "notes": endings_text(result),
         "comparison": None if comparison is None else _comparison_json(comparison),
         "runs": [
             {
@@ -227,6 +259,7 @@ def _as_json(result: ComparisonResult, asked: str) -> dict[str, Any]:
                 "message": run.message,
                 "n_trials": run.n_trials,
                 "spent": cost_to_json(run.spent),
+                "of_that_planner": None if run.planner_spent is None else cost_to_json(run.planner_spent),
                 "folder": str(run.folder),
             }
             for run in result.runs
@@ -256,6 +289,7 @@ def _comparison_json(comparison: Comparison) -> dict[str, Any]:
                     {
                         "measure": test.measure,
                         "difference": _estimate_json(test.difference),
+                        "bound": test.bound,
                         "p": test.p,
                         "p_adjusted": test.p_adjusted,
                         "n_seeds": test.n_seeds,

@@ -38,7 +38,7 @@ def compare(
     trials: Annotated[int, typer.Option(min=1, help="Allocations that each search tries.")] = 40,
     batch: Annotated[int, typer.Option(min=1, help="Trials proposed together.")] = 4,
     target: Annotated[
-        float, typer.Option(help="Distance from the best known score that counts as arrived.")
+        float, typer.Option(help="Distance from the best known score that counts as arrived, below 1.")
     ] = 0.01,
     truth: Annotated[
         Path | None,

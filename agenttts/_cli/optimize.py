@@ -51,6 +51,7 @@ class OptimizeRequest:
     planner: str | None
     planner_budget: str | None
     planner_prompts: Path | None
+    planner_timeout: float | None
     switches: list[str] | None
     n_trials: int | None
     seed: int | None
@@ -119,6 +120,7 @@ def _begin(request: OptimizeRequest) -> OpenedStudy:
         planner=request.planner,
         planner_budget=request.planner_budget,
         planner_prompts=request.planner_prompts,
+        planner_timeout_s=request.planner_timeout,
         switches=_switches(request.switches or []),
         n_trials=request.n_trials or 40,
         seed=request.seed or 0,
@@ -175,7 +177,7 @@ def _quote(task: Task, options: StudyOptions, *, yes: bool) -> None:
     say_aside(f"{clean(task.file.name)}: {takes} {', '.join(parts)} (agenttts check tells more)")
     if known.caution:
         say_aside(fold(known.caution))
-    adviser = planner_quote(task, options)
+    adviser = planner_quote(task, options, known.space)
     if adviser is not None:
         say_aside(fold(adviser.text))
     if not yes:

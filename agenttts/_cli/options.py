@@ -17,6 +17,7 @@ __all__ = [
     "PlannerBudgetOption",
     "PlannerOption",
     "PlannerPromptsOption",
+    "PlannerTimeoutOption",
     "RacingOption",
     "RunsFolderOption",
     "SearchBudgetOption",
@@ -100,6 +101,15 @@ PlannerOption = Annotated[
 PlannerBudgetOption = Annotated[
     str | None,
     typer.Option(metavar="AMOUNT[UNIT]", help="Most that all calls to the planner may cost together."),
+]
+PlannerTimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0.1,
+        metavar="SECONDS",
+        help="Longest wait for one reply of the planner, with all attempts; then the round goes on without it.",
+        show_default="120",
+    ),
 ]
 PlannerPromptsOption = Annotated[
     Path | None,

@@ -116,11 +116,16 @@ def plain_line(event: ProgressEvent, cap: Budget | None, unit: Unit) -> str:
         status = "" if trial.status == "ok" else f" ({trial.status.replace('_', ' ')})"
         left = "" if event.eta_s is None else f"; {duration_text(event.eta_s)} left"
         head = (
-            f"trial {event.trials_done}/{event.n_trials}: {score}{status} {allocation_text(trial.allocation)}"
+            f"{event.trials_done}/{event.n_trials} trials: trial {trial.number} {score}{status} "
+            f"{allocation_text(trial.allocation)}"
         )
         return f"{head}; {_best(event, short=True)}; {_spent(event, cap, unit)}{left}"
     if event.kind == "pilot":
-        return clean(event.message or PHASES["pilot"])
+        if event.message:
+            return f"{clean(event.message)}; {_spent(event, cap, unit)}"
+        return PHASES["pilot"]
+    if event.kind == "planning":
+        return clean(event.message or PHASES["planning"])
     if event.kind in {"confirming", "waiting"}:
         return clean(event.message) if event.message else event.kind
     return ""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agenttts._cli.console import clean, table
 from agenttts._cli.words import amount_text, count_text, duration_text
 from agenttts.study.archive import cost_to_json
-from agenttts.study.result import MOST_CONFIRMED
 
 if TYPE_CHECKING:
     from agenttts.allocators.space import Space
+    from agenttts.budgets.lengths import Part
     from agenttts.budgets.quote import Quote, StudyQuote
     from agenttts.models.base import Message
     from agenttts.study.result import StudyOptions
@@ -71,11 +71,12 @@ def forecast(task: Task, options: StudyOptions) -> StudyForecast:
 
     cost_model = CostModel(task.cards, files=task.card_files)
     cost_model.require(options.budget.unit)
-    lengths = Lengths.of_task(task, rendered_prefill(task))
+    recorded = recorded_means(task)
+    lengths = Lengths.of_task(task, rendered_prefill(task), recorded)
     # Clients open no connection before the first draw; only recordings are looked at here.
     space = Space.build(task, lengths, cost_model, options.budget, Clients(task.cards).max_recorded)
     indices = space.sample(np.random.default_rng(options.seed), N_LIKE)
-    n_confirm = min(MOST_CONFIRMED, task.file.splits.test.n or MOST_CONFIRMED) if options.confirm else 0
+    n_confirm = _n_confirm(task, options)
     quote = quote_study(
         lengths,
         cost_model,
@@ -85,11 +86,48 @@ def forecast(task: Task, options: StudyOptions) -> StudyForecast:
         n_confirm=n_confirm,
         n_pilot=min(options.n_pilot, len(task.search)),
     )
-    return StudyForecast(space, quote, n_confirm, _unknown_lengths(task))
+    return StudyForecast(space, quote, n_confirm, _unknown_lengths(task, recorded))
 
 
-def _unknown_lengths(task: Task) -> tuple[str, ...]:
-    return tuple(name for name in task.llm_stages if task.file.stages[name].lengths.decode_tokens is None)
+def _n_confirm(task: Task, options: StudyOptions) -> int:
+    """Return on how many problems the finalists are confirmed: as many as are asked for, or all of the test split."""
+    from agenttts.study.confirm import n_wanted
+
+    known = task.n_test if task.n_test is not None else task.file.splits.test.n
+    wanted = n_wanted(options) if options.confirm else 0
+    return wanted if known is None else min(wanted, known)
+
+
+def recorded_means(task: Task) -> dict[tuple[Part, str, str], float]:
+    """Return the mean tokens of recorded draws of the search problems, by (part, stage, model).
+
+    For the quote alone: what a study expects is learnt from the draws that it makes.
+    """
+    from agenttts.models.recorded import load_recording
+
+    found: dict[tuple[Part, str, str], float] = {}
+    ids = {problem.id for problem in task.search}
+    for name in task.llm_stages:
+        for model in task.file.stages[name].models:
+            card = task.cards[model]
+            if card.source != "recorded" or card.table is None:
+                continue
+            prefill, decode = load_recording(card.table).mean_tokens(name, card.served_as, ids)
+            if prefill is not None:
+                found["prefill", name, model] = prefill
+            if decode is not None:
+                found["decode", name, model] = decode
+    return found
+
+
+def _unknown_lengths(task: Task, recorded: Mapping[tuple[Part, str, str], float]) -> tuple[str, ...]:
+    return tuple(
+        name
+        for name in task.llm_stages
+        for block in [task.file.stages[name]]
+        if block.lengths.decode_tokens is None
+        and any(("decode", name, model) not in recorded for model in block.models)
+    )
 
 
 def rendered_prefill(task: Task) -> dict[tuple[str, str], float]:

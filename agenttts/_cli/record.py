@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from agenttts._cli.console import clean, fold, print_json, say, table
 from agenttts._cli.words import amount_text, plural
 from agenttts.errors import InputError
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["run_import", "run_show"]
 
-SUFFIXES = (".csv", ".csv.gz", ".parquet")
+NO_DRAFT = "no task was drafted: "
+"""How the warning begins that tells why there is no task."""
 
 
 def run_import(
@@ -34,7 +37,10 @@ def run_import(
     done = import_tables(tables, out, task=task, stages=dict(wanted), force=force)
     if as_json:
         print_json(_import_json(done))
+        _end(done)
         return
+    if done.task_file is None:
+        say(fold(clean(_why_no_task(done), limit=2000)) + "\n")
     say(cells_text(done.cells))
     say()
     for warning in done.warnings:
@@ -44,14 +50,26 @@ def run_import(
         say(f"wrote     {path}")
     if done.task_file is not None:
         say(f"\nNext:\n  agenttts check {done.folder}\n  agenttts optimize {done.folder}")
-    else:
-        say("\nNo task was written; name one by --task, or write one that reads these files.")
+    _end(done)
+
+
+def _why_no_task(done: Imported) -> str:
+    why = next((w for w in done.warnings if w.startswith(NO_DRAFT)), NO_DRAFT).rstrip(": ")
+    return f"{why[0].upper()}{why[1:]}. Name a task by --task, or write one that reads these files."
+
+
+def _end(done: Imported) -> None:
+    """End with code 2 where there is nothing to search."""
+    if done.task_file is None:
+        raise typer.Exit(2)
 
 
 def _problems_words(done: Imported) -> str:
     counts = [f"{n:,} {split or 'in no split'}" for split, n in done.n_problems.items()]
     words = ", ".join(counts) or "none"
     if done.n_without_gold is None:
+        if not any(cell.n_scored for cell in done.cells):
+            return f"{words}; nothing can be scored: the tables hold no scores and no gold answers. Add a column `score`"
         return f"{words}; a draw is worth what its column `score` says"
     if not done.n_without_gold:
         return f"{words}; each has a draw that is right, which gives its gold answer"
@@ -132,6 +150,8 @@ def run_show(place: Path, *, as_json: bool) -> None:
 def _tables(place: Path) -> list[Path]:
     if not place.is_dir():
         return [place]
+    from agenttts.models.recorded_table import SUFFIXES
+
     found = sorted(path for path in place.iterdir() if path.name.endswith(SUFFIXES) and path.is_file())
     if not found:
         raise InputError(

@@ -62,7 +62,8 @@ def _head(task: Task, result: StudyResult, folder: Path, resumed: bool) -> str:
     else:
         title = f"{name}: the best allocation found within {result.budget} a problem"
     lines = [fold(title)]
-    if resumed and result.n_paid_now == 0:
+    paid_now = result.n_paid_now + result.n_asked_now
+    if resumed and not paid_now and result.status == "finished":
         lines.append(
             fold(f"This run was there already ({folder}): nothing had to be paid again, 0 draws paid now.")
         )
@@ -155,13 +156,20 @@ def _bill(result: StudyResult, folder: Path) -> str:
     kinds = ", ".join(f"{n} {status.replace('_', ' ')}" for status, n in sorted(counts.items())) or "none"
     lines = [
         _line("trials", f"{len(result.trials)} ({kinds}){_of_space(result)}"),
-        _line("spent", cost_text(result.spent)),
+        *_spent(result),
         _line("draws", f"{result.n_paid:,} paid, {result.n_reused:,} reused"),
         *_failures(result),
     ]
     if result.plan_path is not None:
         lines.append(_line("plan", str(result.plan_path)))
     return "\n".join(lines)
+
+
+def _spent(result: StudyResult) -> list[str]:
+    """Return the bill; where a planner was asked, without it: its own line tells its part."""
+    if result.spent_on_task is None:
+        return [_line("spent", cost_text(result.spent))]
+    return [_line("spent", f"{cost_text(result.spent_on_task)} (the planner apart, see below)")]
 
 
 def _of_space(result: StudyResult) -> str:
@@ -218,6 +226,7 @@ def result_json(task: Task, result: StudyResult, folder: Path, *, resumed: bool)
         "no_confirmation_because": result.no_confirmation_because,
         "alternative": _alternative_json(result),
         "spent": cost_to_json(result.spent),
+        "spent_on_task": None if result.spent_on_task is None else cost_to_json(result.spent_on_task),
         "n_paid": result.n_paid,
         "n_paid_now": result.n_paid_now,
         "n_reused": result.n_reused,

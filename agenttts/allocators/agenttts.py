@@ -43,7 +43,7 @@ from agenttts.allocators.conversing import (
     space_facts,
     trial_facts,
 )
-from agenttts.allocators.equal_budget import equal_budget_trials
+from agenttts.allocators.equal_budget import equal_budget_trials, remembered_opening
 from agenttts.allocators.prompt_files import PromptFiles
 from agenttts.allocators.random import untried
 from agenttts.allocators.rehearsal import rehearsed
@@ -55,8 +55,8 @@ __all__ = ["SWITCHES", "AgentTts"]
 
 SWITCHES = ("no_insight1", "no_insight2", "no_insight3")
 """Ablations: each takes one of the paper's insights out."""
-OPENING, GUIDELINES = "opening", "guidelines"
-"""Keys of the memory."""
+GUIDELINES = "guidelines"
+"""Key of the memory."""
 MOST_GUIDELINES = 4000
 """Characters kept of one reply with guidelines."""
 GUIDELINES_TOKENS = 1500
@@ -93,14 +93,13 @@ class AgentTts:
     def _opening(
         self, archive: Archive, space: Space, rng: np.random.Generator
     ) -> tuple[list[Allocation], dict[str, Any]]:
-        """Return the opening, and what to remember of it: expected costs, and so the opening, change as trials come."""
-        for memory in archive.memory:
-            if OPENING in memory:
-                return [Allocation.from_json(entry) for entry in memory[OPENING]], {}
-        plan = equal_budget_trials(space)
-        if self.switches["no_insight1"]:
-            plan = untried(space, len(plan), rng, archive.tried)
-        return plan, {OPENING: [allocation.to_json() for allocation in plan]}
+        def plan() -> list[Allocation]:
+            planned = equal_budget_trials(space)
+            if self.switches["no_insight1"]:
+                return untried(space, len(planned), rng, archive.tried)
+            return planned
+
+        return remembered_opening(archive, plan)
 
     def _open(
         self,

@@ -100,6 +100,8 @@ class PlannerAnswer:
     prefill_tokens: int = 0
     """What the call read and wrote, whether or not it was paid for now."""
     decode_tokens: int = 0
+    asked: bool = True
+    """Whether a request was made, or found in the store; a budget may refuse it."""
 
 
 @dataclass(frozen=True)

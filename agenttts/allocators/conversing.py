@@ -31,6 +31,7 @@ __all__ = [
     "filled",
     "json_values",
     "known_switches",
+    "object_schema",
     "read_wishes",
     "reply_schema",
     "space_facts",
@@ -167,12 +168,13 @@ def reply_schema(space: Space, *, levels: Sequence[str] = ()) -> dict[str, Any]:
         fields["select"] = {"type": "string", "enum": sorted({c.select for c in choices})}
         if thresholds := sorted({c.below for c in choices if c.below is not None}):
             fields["below"] = {"type": "number", "enum": thresholds}
-        stages[choices[0].stage] = _object(fields)
-    item = _object({"stages": _object(stages), "reason": {"type": "string"}})
-    return _object({LIST_KEY: {"type": "array", "items": item}})
+        stages[choices[0].stage] = object_schema(fields)
+    item = object_schema({"stages": object_schema(stages), "reason": {"type": "string"}})
+    return object_schema({LIST_KEY: {"type": "array", "items": item}})
 
 
-def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
+def object_schema(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON schema of an object that has all of these properties and no others."""
     return {
         "type": "object",
         "properties": dict(properties),
@@ -291,9 +293,8 @@ def _below(value: Any, choices: Sequence[StageChoice]) -> float | None:
     thresholds = [choice.below for choice in choices if choice.below is not None]
     if not thresholds:
         return None
-    return (
-        float(value) if isinstance(value, int | float) and 0 <= value <= max(thresholds) else max(thresholds)
-    )
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if known and 0 <= value <= max(thresholds) else max(thresholds)
 
 
 def _whole(value: Any, stage: str) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 from agenttts.allocators.space import Space
 from agenttts.pipeline.base import Allocation, StageChoice
 from agenttts.study.archive import Archive, Trial
+from agenttts.task.options import threshold
 
 __all__ = ["Dimension", "Encoding", "Point", "known_points", "nearest_choice"]
 
@@ -38,7 +39,7 @@ def nearest_choice(choices: Sequence[StageChoice], wanted: StageChoice) -> Stage
 
     def distance(choice: StageChoice) -> tuple[float, bool, bool, int, bool]:
         return (
-            abs((choice.below or 0.0) - (wanted.below or 0.0)),
+            abs(threshold(choice.below) - threshold(wanted.below)),
             choice.model != wanted.model,
             choice.n_samples > wanted.n_samples,
             abs(choice.n_samples - wanted.n_samples),

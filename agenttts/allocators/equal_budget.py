@@ -10,13 +10,18 @@ paper's budgets always hold them); numbers of samples are those on offer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from agenttts.allocators.conversing import default_select
 from agenttts.allocators.space import SLACK, Space
 from agenttts.pipeline.base import Allocation, StageChoice
+from agenttts.study.archive import Archive
 
-__all__ = ["MOST_SAMPLES", "equal_budget_trials"]
+__all__ = ["MOST_SAMPLES", "equal_budget_trials", "remembered_opening"]
+
+OPENING = "opening"
+"""Key of the memory."""
 
 MOST_SAMPLES = 60
 """Samples of a small model in the opening, as in the authors' code."""
@@ -44,6 +49,20 @@ def equal_budget_trials(space: Space) -> list[Allocation]:
             if space.feasible(allocation):
                 found[allocation] = None
     return list(found)
+
+
+def remembered_opening(
+    archive: Archive, plan: Callable[[], Sequence[Allocation]]
+) -> tuple[list[Allocation], dict[str, Any]]:
+    """Return the opening as it was first planned, and what a round has to remember of it (nothing when it is there).
+
+    Expected costs, and so what an opening would be, change as trials come.
+    """
+    for memory in archive.memory:
+        if isinstance(memory.get(OPENING), list):
+            return [Allocation.from_json(entry) for entry in memory[OPENING]], {}
+    planned = list(plan())
+    return planned, {OPENING: [allocation.to_json() for allocation in planned]}
 
 
 def _fits(cost: float, room: float) -> bool:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from agenttts.allocators.space import Space
 from agenttts.pipeline.base import StageChoice
 from agenttts.study.archive import Archive, Trial
+from agenttts.study.statistics import wilson
 
 __all__ = [
     "Estimate",
@@ -43,6 +44,9 @@ SHARE = 0.1
 """Gains are told for this share of the budget."""
 RIGHT = 0.5
 """A stage's answer counts as right from this score on."""
+CONFIDENCE = 0.95
+FLAT = 0.1
+"""A curve is flat where more samples surely gain less than this."""
 FEW = 5
 """With fewer problems than this no interval is given."""
 
@@ -96,7 +100,8 @@ class Saturation:
     points: Mapping[int, Estimate]
     """Number of samples -> score."""
     flat_from: int | None
-    """Smallest number of samples to which no larger one that was tried is surely better; `None`: too few trials."""
+    """Smallest number of samples from which all larger ones that were tried surely gain less than `FLAT`; `None`: none
+    is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +174,18 @@ def _ratio(sums: Mapping[str, tuple[float, float]]) -> Estimate | None:
     value = float(totals.sum() / counts.sum())
     spread = float(np.sqrt(np.sum((totals - value * counts) ** 2) * n / (n - 1)))
     error = spread / float(counts.sum())
-    return Estimate(value, max(0.0, value - Z * error), min(1.0, value + Z * error), n)
+    # Never narrower than that of as many independent problems: equal values are no certainty.
+    low, high = wilson(min(1.0, max(0.0, value)), n, CONFIDENCE)
+    return Estimate(value, min(low, max(0.0, value - Z * error)), max(high, min(1.0, value + Z * error)), n)
+
+
+def _share(values: Sequence[float]) -> Estimate | None:
+    """Return the mean of scores in [0, 1], one per problem, with Wilson's interval; `None` for too few problems."""
+    n = len(values)
+    if n < FEW:
+        return None
+    mean = min(1.0, max(0.0, float(np.mean(values))))
+    return Estimate(mean, *wilson(mean, n, CONFIDENCE), n)
 
 
 # --- gain by stage -----------------------------------------------------------------------------------------------
@@ -241,7 +257,7 @@ def _singles(trials: Sequence[Trial], stage: str) -> list[Single]:
         if scores:
             means = {name: sum(each) / len(each) for name, each in scores.items() if each}
             drawn.setdefault(trial.allocation[stage].model, []).append(means)
-    found = {model: _mean(list(_by_problem(several).values())) for model, several in sorted(drawn.items())}
+    found = {model: _share(list(_by_problem(several).values())) for model, several in sorted(drawn.items())}
     return [Single(stage, model, score) for model, score in found.items() if score is not None]
 
 
@@ -264,7 +280,9 @@ def _saturation(trials: Sequence[Trial], stage: str) -> list[Saturation]:
             n: _by_problem(scores for c in same if c.n_samples == n for scores in by_choice[c])
             for n in sorted({c.n_samples for c in same})
         }
-        points = {n: mean for n, scores in mine.items() if (mean := _mean(list(scores.values()))) is not None}
+        points = {
+            n: mean for n, scores in mine.items() if (mean := _share(list(scores.values()))) is not None
+        }
         if points:
             of: Literal["stage", "final"] = "stage" if with_gold else "final"
             curves.append(Saturation(stage, model, select, of, points, _flat_from(mine)))
@@ -285,14 +303,20 @@ def _flat_from(curve: Mapping[int, Mapping[str, float]]) -> int | None:
     if len(counts) < 2:
         return None
     for n in counts:
-        if not any(_surely_better(curve[more], curve[n]) for more in counts if more > n):
+        larger = [more for more in counts if more > n]
+        if larger and all(_surely_no_gain(curve[more], curve[n]) for more in larger):
             return n
     return None
 
 
-def _surely_better(more: Mapping[str, float], less: Mapping[str, float]) -> bool:
-    gain = _mean([more[name] - less[name] for name in sorted(more.keys() & less.keys())])
-    return gain is not None and gain.low > 0
+def _surely_no_gain(more: Mapping[str, float], less: Mapping[str, float]) -> bool:
+    gains = [more[name] - less[name] for name in sorted(more.keys() & less.keys())]
+    gain = _mean(gains)
+    if gain is None:
+        return False
+    # Equal scores on a few problems are no certainty: at least what Wilson grants a share of 0.
+    slack = wilson(0.0, gain.n, CONFIDENCE)[1]
+    return max(gain.high, gain.value + slack) < FLAT
 
 
 # --- influence ---------------------------------------------------------------------------------------------------
@@ -333,7 +357,7 @@ def evidence_text(evidence: Evidence) -> str:
             ),
             _block(
                 "Score of a stage's answer by number of samples, earlier stages as they were in the trials; flat from: "
-                "no larger number tried is surely better:",
+                "a larger number tried surely gains less than 0.1:",
                 [_saturation_line(curve) for curve in evidence.saturation],
             ),
             _block(
@@ -341,7 +365,8 @@ def evidence_text(evidence: Evidence) -> str:
                 [f"- {i.stage}: {i.after_right} / {i.after_wrong}" for i in evidence.influence],
             ),
             _block(
-                "Draws held already, which cost nothing again (stage, model: samples):",
+                "Draws that this run holds of nearly all problems and does not pay for again; verifying or fusing them may "
+                "still cost (stage, model: samples):",
                 [f"- {h.stage}, {h.model}: {h.n_samples}" for h in evidence.held],
             ),
         ]

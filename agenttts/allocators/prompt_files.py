@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from jinja2 import (
     FileSystemLoader,
     StrictUndefined,
     TemplateError,
+    TemplateNotFound,
     TemplateSyntaxError,
 )
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -54,6 +56,8 @@ class PromptFiles:
             raise InputError(
                 f"planner prompts: {folder} is not a folder. Give one with *{SUFFIX} files in it"
             )
+        if folder is not None:
+            _check_names(Path(folder), allocator)
         own = [PACKAGE_FOLDER / allocator, PACKAGE_FOLDER / "shared"]
         folders = own if folder is None else [Path(folder), *own]
         loaders: list[BaseLoader] = [FileSystemLoader(place) for place in folders]
@@ -85,9 +89,14 @@ class PromptFiles:
         template = self._compile(name)
         try:
             return (Message("user", template.render(values).strip()),)
+        except TemplateNotFound as error:
+            raise InputError(
+                f"planner prompt {template.filename}: there is no file `{error}` to include. "
+                f"There are: {', '.join(self.names)}"
+            ) from error
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
             raise InputError(
-                f"planner prompt {template.filename}: {error}. There are: {', '.join(sorted(values))}"
+                f"planner prompt {template.filename}: {_sentence(error)} There are: {', '.join(sorted(values))}"
             ) from error
 
     def _compile(self, name: str) -> Any:
@@ -95,7 +104,41 @@ class PromptFiles:
             return self.environment.get_template(name + SUFFIX)
         except TemplateSyntaxError as error:
             raise InputError(
-                f"{error.filename}:{error.lineno}: {error.message}. Mend the template"
+                f"{error.filename}:{error.lineno}: {_sentence(error.message)} Mend the template"
+            ) from error
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"planner prompt {name}{SUFFIX} of {self.allocator}: the file is not UTF-8 ({error.reason} at byte "
+                f"{error.start}). Save it as UTF-8"
             ) from error
         except TemplateError as error:
             raise InputError(f"planner prompt {name}{SUFFIX} of {self.allocator}: {error}") from error
+
+
+def _sentence(message: object) -> str:
+    """Return a message with exactly one full stop."""
+    return f"{str(message).rstrip('.')}."
+
+
+def _check_names(folder: Path, allocator: str) -> None:
+    """Refuse a folder of the user that replaces nothing: a misnamed file would be ignored without a word.
+
+    Raises:
+        InputError: It holds no prompt file, or none of the package's name.
+    """
+    given = sorted(path.name for path in folder.glob(f"*{SUFFIX}"))
+    own = sorted(
+        {path.name for place in (allocator, "shared") for path in (PACKAGE_FOLDER / place).glob(f"*{SUFFIX}")}
+    )
+    if not given:
+        raise InputError(f"planner prompts: {folder} holds no *{SUFFIX} file. Names: {', '.join(own)}")
+    for name in given:
+        near = get_close_matches(name, own, n=1, cutoff=0.75)
+        if name not in own and near and near[0] not in given:
+            raise InputError(
+                f"planner prompts: {folder / name} replaces no prompt of {allocator}. Did you mean `{near[0]}`?"
+            )
+    if not set(given) & set(own):
+        raise InputError(
+            f"planner prompts: no file of {folder} replaces a prompt of {allocator}. Names: {', '.join(own)}"
+        )

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agenttts.pipeline.base import Allocation, StageChoice
-from agenttts.task.options import ALWAYS
+from agenttts.task.options import threshold
 
 if TYPE_CHECKING:
     from agenttts.allocators.space import Space
@@ -47,7 +47,7 @@ def _snap(space: Space, stage: int, choice: StageChoice) -> StageChoice:
 
     def distance(c: StageChoice) -> tuple[float, bool, int, bool]:
         return (
-            abs((c.below or 0.0) - (ALWAYS if choice.below is None else choice.below)),
+            abs(threshold(c.below) - threshold(choice.below)),
             c.n_samples > choice.n_samples,
             abs(c.n_samples - choice.n_samples),
             c.select != choice.select,
@@ -89,7 +89,7 @@ def _lower_threshold(space: Space, present: list[StageChoice]) -> tuple[int, Sta
         ]
         rarer = [c for c in lower if c.below == 0 or replace(c, below=now.below) == now]
         if rarer:
-            return s, max(rarer, key=lambda c: c.below or 0.0)
+            return s, max(rarer, key=lambda c: threshold(c.below))
     return None
 
 

@@ -174,6 +174,8 @@ class Budget:
             raise InputError(
                 f"budget {text!r}: expected a number and one of the units {units}{hint}"
             ) from error
-        if not 0 < value < float("inf"):
+        if value == float("inf"):
+            raise InputError(f"budget {text!r}: too large a number; expected one below 1.8e308")
+        if value <= 0:
             raise InputError(f"budget {text!r}: expected a number above 0")
         return cls(value, unit)

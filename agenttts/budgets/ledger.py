@@ -65,18 +65,27 @@ class SpendingLedger:
         cost_model: Prices the usage.
         cap: The most that may be spent, `already` included; `None` for no limit.
         already: Calls paid for by the same study before it was resumed.
+        nothing: What no call at all costs; `None`: 0, but unknown where some card cannot tell.
 
     Raises:
         CardError: A card lacks what the unit of the cap needs.
         InputError: The cap is in unit `paper`, which counts stages of one problem and cannot add up calls.
     """
 
-    def __init__(self, cost_model: CostModel, cap: Budget | None, already: Iterable[PaidCall] = ()) -> None:
+    def __init__(
+        self,
+        cost_model: CostModel,
+        cap: Budget | None,
+        already: Iterable[PaidCall] = (),
+        *,
+        nothing: Cost | None = None,
+    ) -> None:
         self._cost_model = cost_model
         self._cap = self._checked(cap)
         self._by_model: dict[str, Cost] = {}
         self._by_purpose: dict[str, Cost] = {}
-        self._spent = cost_model.nothing()
+        self._nothing = cost_model.nothing() if nothing is None else nothing
+        self._spent = self._nothing
         self._n_calls = 0
         self._n_in_flight = 0
         self._reserved = Cost()
@@ -108,6 +117,10 @@ class SpendingLedger:
     def spent_by_purpose(self) -> Mapping[str, Cost]:
         """The same by purpose (`draw`, `fusion`, ...), in order of name."""
         return dict(sorted(self._by_purpose.items()))
+
+    def spent_without(self, purpose: str) -> Cost:
+        """Return what was paid for everything but one purpose."""
+        return total([self._nothing, *(cost for name, cost in self._by_purpose.items() if name != purpose)])
 
     @property
     def n_calls(self) -> int:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from agenttts.task.schema import SelectBlock, TaskFile
     from agenttts.task.task import Task
 
-__all__ = ["Distribution", "Lengths"]
+__all__ = ["Distribution", "Lengths", "Part"]
 
 Part = Literal["prefill", "decode"]
 Place = tuple[str, str]
@@ -120,20 +120,32 @@ class Lengths:
     Args:
         file: The task, with its stages in the order of running.
         rendered_prefill: (stage, model) -> mean tokens of rendered prompts, where they could be rendered.
+        recorded: (part, stage, model) -> mean tokens of recorded draws; they come before all of these.
     """
 
-    def __init__(self, file: TaskFile, rendered_prefill: Mapping[Place, float] | None = None) -> None:
+    def __init__(
+        self,
+        file: TaskFile,
+        rendered_prefill: Mapping[Place, float] | None = None,
+        recorded: Mapping[tuple[Part, str, str], float] | None = None,
+    ) -> None:
         self.file = file
         self.run_shares = RunShares(file)
         """How often the stages run that run on a condition."""
         self._rendered = dict(rendered_prefill or {})
+        self._recorded = dict(recorded or {})
         self._counts: dict[tuple[Part, str, str], Counter[int]] = {}
         self._laws: dict[tuple[Part, str, str], Distribution] = {}
 
     @classmethod
-    def of_task(cls, task: Task, rendered_prefill: Mapping[Place, float] | None = None) -> Lengths:
+    def of_task(
+        cls,
+        task: Task,
+        rendered_prefill: Mapping[Place, float] | None = None,
+        recorded: Mapping[tuple[Part, str, str], float] | None = None,
+    ) -> Lengths:
         """Return the lengths of a loaded task, with nothing observed yet."""
-        return cls(task.file, rendered_prefill)
+        return cls(task.file, rendered_prefill, recorded)
 
     def observe(self, stage: str, model: str, prefill_tokens: int, decode_tokens: int) -> None:
         """Take note of one draw: the tokens of its prompt and of its completion."""
@@ -276,6 +288,8 @@ class Lengths:
     def _prior(self, key: tuple[Part, str, str]) -> _Prior:
         part, stage, model = key
         block = self.file.stages[stage]
+        if key in self._recorded:
+            return _Prior(self._recorded[key], informed=True)
         if part == "decode":
             return _given_or(block.lengths.decode_tokens, block.sampling.max_tokens)
         given = block.lengths.prefill_tokens or self._rendered.get((stage, model))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agenttts.pipeline.base import StageChoice
     from agenttts.task.schema import TaskFile
 
-__all__ = ["FEWEST", "RunShares", "chance_below", "pilot_samples"]
+__all__ = ["FEWEST", "RunShares", "binomial", "chance_below", "pilot_samples"]
 
 FEWEST = 4
 """Draws of a problem from which larger numbers of samples are resampled."""
@@ -77,16 +77,17 @@ def _chance_at_most(sizes: tuple[int, ...], n_unparsed: int, n: int, most: int) 
     table = np.array([1.0])
     for size, limit in [(n_unparsed, n), *((size, most) for size in sizes)]:
         if n < n_draws:
-            law = [_binomial(size, x, rate) for x in range(min(size, limit, n) + 1)]
+            law = [binomial(size, x, rate) for x in range(min(size, limit, n) + 1)]
         else:
             law = [_poisson(size * rate, x) for x in range(min(limit, n) + 1)]
         table = np.convolve(table, law)[: n + 1]
-    whole = _binomial(n_draws, n, rate) if n < n_draws else _poisson(n, n)
+    whole = binomial(n_draws, n, rate) if n < n_draws else _poisson(n, n)
     return min(1.0, float(table[n]) / whole) if len(table) > n else 0.0
 
 
-def _binomial(size: int, x: int, rate: float) -> float:
-    """Return the chance of x out of size, at a rate within (0, 1)."""
+@lru_cache(maxsize=1 << 16)
+def binomial(size: int, x: int, rate: float) -> float:
+    """Return the chance of x out of size at a rate within (0, 1); by logarithms, for the sizes that overflow."""
     ways = math.lgamma(size + 1) - math.lgamma(x + 1) - math.lgamma(size - x + 1)
     return math.exp(ways + x * math.log(rate) + (size - x) * math.log1p(-rate))
 

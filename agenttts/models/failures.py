@@ -24,9 +24,21 @@ __all__ = ["clean", "translate"]
 
 LONGEST_MESSAGE = 500
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
-_KEY = re.compile(r"(?i)\b(sk|pk|rk|gsk|hf|xai|key|api[-_]?key|bearer)([-_ =:]+)[A-Za-z0-9_\-.*]{8,}")
+_KEY = re.compile(r"(?i)\b((?:sk|pk|rk|gsk|hf|xai)[-_])[A-Za-z0-9_\-.*]{4,}")
+"""What looks like a key wherever it stands."""
+_NAMED_KEY = re.compile(
+    r"(?i)\b(api[-_ ]?key['\"]?\s*[=:]\s*['\"]?|key=|bearer[ =:]+)(?!(?:sk|pk|rk|gsk|hf|xai)[-_])[A-Za-z0-9_\-.*]{8,}"
+)
+"""What is said to be one, right after the word."""
+_SAID_KEY = re.compile(
+    r"(?i)\b(key(?: [a-z]+){0,3}(?:['\"]?\s*[=:]\s*|\s+)['\"]?)(?=[A-Za-z_\-.]*[0-9*])[A-Za-z0-9_\-.*]{8,}"
+)
+"""What may be one some words later: it holds a digit or a star, as words do not."""
 _NO_CONNECTION = frozenset(
     {"ConnectError", "ClientConnectorError", "ClientConnectorDNSError", "ConnectionRefusedError", "gaierror"}
+)
+_CLOSED = frozenset(
+    {"ServerDisconnectedError", "RemoteProtocolError", "ConnectionResetError", "BrokenPipeError"}
 )
 _REFUSED = re.compile(r"Connect call failed|Cannot connect to host|[Cc]onnection refused")
 _NAMES_A_MODEL = re.compile(r"(?i)model_not_found|\b(model|deployment)s?\b")
@@ -37,7 +49,10 @@ def clean(text: str, secret: str | None = None) -> str:
     """Return a server's words fit for a terminal and a log: no control characters, no key, not too long."""
     if secret and len(secret) >= 4:  # a shorter one is a placeholder such as "none"; words must stay readable
         text = text.replace(secret, "***")
-    text = _KEY.sub(r"\1\2***", _CONTROL.sub(" ", text)).strip()
+    text = _CONTROL.sub(" ", text)
+    for pattern in (_KEY, _NAMED_KEY, _SAID_KEY):
+        text = pattern.sub(r"\1***", text)
+    text = text.strip()
     return text if len(text) <= LONGEST_MESSAGE else text[:LONGEST_MESSAGE] + "…"
 
 
@@ -129,6 +144,11 @@ def _of_silence(error: Exception, said: str, endpoint: str) -> AttemptFailed:
     if causes & _NO_CONNECTION or _REFUSED.search(root):
         return AttemptFailed(
             ProviderUnavailableError(f"{endpoint}: no connection: {clean(root)}"), "no_connection"
+        )
+    if causes & _CLOSED:  # the same transport calls this a timeout, too
+        return AttemptFailed(
+            ProviderUnavailableError(f"{endpoint}: the connection was closed before a reply: {clean(root)}"),
+            "unavailable",
         )
     if causes & {"TimeoutError", "TimeoutException", "APITimeoutError", "Timeout"}:
         return AttemptFailed(ProviderUnavailableError(f"{endpoint}: no reply in time: {said}"), "timeout")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -82,6 +82,19 @@ class Recording:
             (cell.min_draws for cell in self.cells() if (cell.stage, cell.model) == (stage, model)), default=0
         )
 
+    def mean_tokens(
+        self, stage: str, model: str, problem_ids: Collection[str]
+    ) -> tuple[float | None, float | None]:
+        """Return the mean tokens read and written over the draws of some problems; `None` where one has no count."""
+        model = self._resolve(stage, model)
+        rows = [
+            row
+            for place, cell in self._cells.items()
+            if place[:2] == (stage, model) and place[2] in problem_ids
+            for row in cell.values()
+        ]
+        return _mean([row.prefill_tokens for row in rows]), _mean([row.decode_tokens for row in rows])
+
     def rows(self, stage: str, model: str, problem_id: str, prompt: str, first: int, n: int) -> list[_Row]:
         """Return draws `first` to `first + n - 1`.
 
@@ -126,6 +139,11 @@ class Recording:
             f"{self.path.name}: problem {problem_id!r} was not recorded at {where}; "
             f"{len(problems)} problems are, e.g. {_some(problems[:3])}"
         )
+
+
+def _mean(counts: Sequence[int | None]) -> float | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) / len(known) if known and len(known) == len(counts) else None
 
 
 def _some(names: Sequence[str]) -> str:

@@ -123,6 +123,10 @@ class _Reader:
         self._first_row: dict[tuple[str, str, str, str | None, int], int] = {}
         self._sizes: dict[str, tuple[float | None, int]] = {}
         self._names: dict[str, str] = {}
+        self._parents: list[tuple[int, str, int]] = []
+        """Row, problem and number of the draw gone on from."""
+        self._held: dict[str, set[int]] = {}
+        """Problem -> numbers of its draws, at any stage: a parent may be one of another stage and model."""
 
     def take(self, number: int, values: Sequence[Any]) -> None:
         """Read one row."""
@@ -139,6 +143,12 @@ class _Reader:
 
     def end(self) -> None:
         """Raise what was found wrong."""
+        for row, problem_id, parent in (
+            [] if self._n_mistakes else self._parents
+        ):  # a mistaken row may be the parent
+            if parent not in self._held[problem_id]:
+                message = f"expected the sample_index of a draw of problem {problem_id!r}, which has no draw {parent}"
+                self._wrong(row, "parent_sample_index", message)
         if not self._n_mistakes and not self.draws:
             raise DataError(f"{self._path}: the table holds no draws")
         if self._n_mistakes:
@@ -178,12 +188,12 @@ class _Reader:
             text=word("text") if "text" in self._at else None,
             answer=word("answer"),
             prompt=self._same(word("prompt")) if "prompt" in self._at else None,
-            prefill_tokens=read("prefill_tokens", whole, "a whole number or nothing"),
-            decode_tokens=read("decode_tokens", whole, "a whole number or nothing"),
+            prefill_tokens=read("prefill_tokens", _index, "a whole number or nothing"),
+            decode_tokens=read("decode_tokens", _index, "a whole number or nothing"),
             estimated=FLAGS[word("tokens_estimated")] if word("tokens_estimated") in FLAGS
             else read("tokens_estimated", _flag, "0, 1 or nothing"),
             score=read("score", _share, "a number in [0, 1] or nothing"),
-            parent=read("parent_sample_index", whole, "a whole number or nothing"),
+            parent=read("parent_sample_index", _index, "a whole number or nothing"),
             parameters=None if size is None else size * 1e9,
             split=read("split", SPLITS.__getitem__, "search, train, dev, test or nothing") or "",
         )  # fmt: skip
@@ -193,7 +203,10 @@ class _Reader:
         return self._names.setdefault(name, name)
 
     def _fits(self, row: int, draw: Draw) -> None:
-        """Check a row against those before it."""
+        """Check a row against those before it, and note what is checked when all are read."""
+        self._held.setdefault(draw.problem_id, set()).add(draw.sample_index)
+        if draw.parent is not None:
+            self._parents.append((row, draw.problem_id, draw.parent))
         place = (draw.stage, draw.model, draw.problem_id, draw.prompt, draw.sample_index)
         first = self._first_row.setdefault(place, row)
         if first != row:

@@ -31,13 +31,15 @@ from typing import Any
 
 from agenttts.errors import DataError
 
-__all__ = ["ALIASES", "KNOWN", "NEEDED", "open_rows", "require_columns", "whole", "words"]
+__all__ = ["ALIASES", "KNOWN", "NEEDED", "SUFFIXES", "open_rows", "require_columns", "whole", "words"]
 
 ALIASES = {
     "example_id": "problem_id",
     "prompt_tokens": "prefill_tokens",
     "completion_tokens": "decode_tokens",
 }
+SUFFIXES = (".csv", ".csv.gz", ".parquet")
+"""Ends of the names of files that are read."""
 NEEDED = ("stage", "model", "problem_id", "sample_index")
 KNOWN = (
     *NEEDED, "text", "answer", "prompt", "prefill_tokens", "decode_tokens", "score", "tokens_estimated", "variant",
@@ -53,6 +55,8 @@ def open_rows(content: bytes, path: Path) -> tuple[list[str], Iterator[list[Any]
     Raises:
         DataError: Neither CSV nor Parquet, as the name of the file says.
     """
+    if not path.name.lower().endswith(SUFFIXES):
+        raise DataError(f"{path}: a table of draws ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     header, rows = _parquet(content, path) if path.suffix == ".parquet" else _csv(content, path)
     return [ALIASES.get(name, name) for name in header], rows
 

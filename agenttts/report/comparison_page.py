@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from agenttts.report.comparison_words import (
     bill_text,
+    endings_text,
     how_made,
     pair_table,
     summary_table,
     target_text,
+    why_text,
 )
 from agenttts.report.pages import escaped, page, table, text_list
 from agenttts.study.comparison_curves import Axis, Curve, curves
@@ -40,10 +42,11 @@ def comparison_page(result: ComparisonResult, *, title: str, asked: str) -> str:
     """
     parts = [f"<h1>{escaped(title)}</h1>", f'<p class="soft">{escaped(asked)}</p>']
     parts.append(f"<p><strong>{escaped(result.figures_from)}</strong></p>")
+    parts += [f'<p class="note">{escaped(line)}</p>' for line in endings_text(result)]
     comparison = result.comparison
     figures: list[Figure] = []
     if comparison is None:
-        parts.append('<p class="note">No study has come to its end: there is nothing to compare yet.</p>')
+        parts.append('<p class="note">No study has a result: there is nothing to compare.</p>')
     else:
         figures = _figures(comparison, result)
         parts += _findings(comparison, result, figures)
@@ -68,11 +71,14 @@ def _findings(comparison: Comparison, result: ComparisonResult, figures: Sequenc
         "there, means for scores.</p>",
         table(*summary_table(comparison, result.unit)),
     ]
-    for figure in figures:
-        parts.append(f"<h2>{figure['title']}</h2>")
+    if figures:
         parts.append(
-            f'<div class="plot" id="{figure["id"]}"><p>The plot needs JavaScript; its figures are in the tables and in '
-            "curves.csv and runs.csv beside this page.</p></div>"
+            '<noscript><p class="soft">The plots need JavaScript; their figures are in the tables and in curves.csv and '
+            "runs.csv beside this page.</p></noscript>"
+        )
+    for figure in figures:
+        parts.append(
+            f'<section class="scripted"><h2>{figure["title"]}</h2><div class="plot" id="{figure["id"]}"></div></section>'
         )
     if comparison.pairs:
         parts += [
@@ -84,7 +90,9 @@ def _findings(comparison: Comparison, result: ComparisonResult, figures: Sequenc
 
 
 def _failures(result: ComparisonResult) -> list[str]:
-    rows = [[run.allocator, str(run.seed), run.status, run.message] for run in result.runs if not run.counts]
+    rows = [
+        [run.allocator, str(run.seed), run.status, why_text(run)] for run in result.runs if not run.has_result
+    ]
     if not rows:
         return []
     more = [] if len(rows) <= MOST_FAILURES else [f"<p>and {len(rows) - MOST_FAILURES} more</p>"]

@@ -14,7 +14,15 @@ from agenttts.pipeline.base import Allocation
 from agenttts.report.provenance import provenance
 from agenttts.study.comparison import compare_records
 from agenttts.study.comparison_files import write_tables
-from agenttts.study.comparison_runs import ComparisonResult, RunOutcome, Truth, outcomes, paid, read_record
+from agenttts.study.comparison_runs import (
+    ComparisonResult,
+    RunOutcome,
+    Truth,
+    left_out,
+    outcomes,
+    paid,
+    read_record,
+)
 
 if TYPE_CHECKING:
     from agenttts.study.comparison_folder import ComparisonFolder
@@ -43,7 +51,7 @@ def report_comparison(
     from agenttts.report.comparison_page import comparison_page
 
     runs = outcomes(folder, allocators, seeds, failed)
-    found = [read_record(run.folder, folder.unit, truth) for run in runs if run.counts]
+    found = [read_record(run.folder, folder.unit, truth) for run in runs if run.has_result]
     records = [record for record in found if record is not None]
     best = max(truth.values()) if truth else None
     result = ComparisonResult(
@@ -55,6 +63,7 @@ def report_comparison(
         paid=paid(folder, runs),
         figures_from=_figures_from(folder, runs),
         page=folder.path / PAGE_FILE,
+        left_out=left_out(folder, runs),
     )
     write_tables(result)
     title = f"Allocators compared on {folder.task.file.name}"

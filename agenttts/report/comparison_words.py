@@ -6,16 +6,18 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from agenttts.budgets.cost import Cost, Unit, amount, plain_digits
+from agenttts.budgets.cost import Cost, Unit, amount, plain_digits, total
+from agenttts.errors import CardError
 
 if TYPE_CHECKING:
-    from agenttts.study.comparison_runs import ComparisonResult
+    from agenttts.study.comparison_runs import ComparisonResult, RunOutcome
     from agenttts.study.comparison_statistics import Estimate
     from agenttts.study.comparison_values import AllocatorSummary, Comparison, PairTest
 
 __all__ = [
     "MEASURES",
     "bill_text",
+    "endings_text",
     "how_made",
     "pair_table",
     "score_text",
@@ -23,6 +25,7 @@ __all__ = [
     "summary_table",
     "target_text",
     "trials_text",
+    "why_text",
 ]
 
 Table = tuple[list[str], list[list[str]]]
@@ -130,9 +133,21 @@ def _difference(test: PairTest) -> str:
     if test.measure in {"found", "test"}:
         return score_text(test.difference, signed=True)
     if test.difference is None:
-        return "neither reached it"
-    low, high = f"{test.difference.low:.2f}", f"{test.difference.high:.2f}"
-    return f"{test.difference.value:.2f} [{low}, {high}]"
+        return "unknown: neither reached it"
+    low, high = (
+        f"{end:.2f}" if 0 < end < math.inf else "unknown"
+        for end in (test.difference.low, test.difference.high)
+    )
+    return f"{_ratio(test.difference.value, test.bound)} [{low}, {high}]"
+
+
+def _ratio(value: float, bound: float | None) -> str:
+    """Return a ratio of medians; where one of them was not reached, the bound that is known of it."""
+    if 0 < value < math.inf:
+        return f"{value:.2f}"
+    if bound is None:
+        return "unknown"
+    return f"below {bound:.2f}" if value <= 0 else f"above {bound:.2f}"
 
 
 def bill_text(result: ComparisonResult) -> str:
@@ -140,8 +155,60 @@ def bill_text(result: ComparisonResult) -> str:
     alone, paid = (_spent(cost, result.unit) for cost in (result.spent, result.paid))
     return (
         f"spent {alone} {result.unit.label}, had each study been alone; really paid {paid} {result.unit.label}, for "
-        "draws that studies share were paid for once"
+        f"draws that studies share were paid for once{_planner_text(result)}"
     )
+
+
+def _planner_text(result: ComparisonResult) -> str:
+    """Return how much of the spend asking a planner took; empty where nobody asks one."""
+    costs = [run.planner_spent for run in result.runs if run.planner_spent is not None]
+    if not costs:
+        return ""
+    try:
+        spent = f"{_spent(total(costs), result.unit)} {result.unit.label}"
+    except CardError:  # the planner's card does not tell
+        spent = f"an unknown number of {result.unit.label}"
+    return f". Calls to planners took {spent} of it; spend to target counts them too"
+
+
+def endings_text(result: ComparisonResult) -> list[str]:
+    """Return what a reader must know of studies that are not in the tables, or ended early in them; a line each."""
+    lines = []
+    ended = [run for run in result.runs if run.status == "search_budget_exhausted"]
+    if ended:
+        empty = [run for run in ended if not run.has_result]
+        names = dict.fromkeys(run.allocator for run in empty)
+        what = (
+            f" {len(empty)} of them ended before a trial and have no result ({', '.join(names)})."
+            if empty
+            else ""
+        )
+        lines.append(
+            f"{len(ended)} of {len(result.runs)} studies ended at their search budget.{what} "
+            "A larger one is another comparison: give it with another folder."
+        )
+    lost = [
+        name for name in dict.fromkeys(run.allocator for run in result.runs) if not _any_result(result, name)
+    ]
+    if lost:
+        lines.append(f"No study of {', '.join(lost)} has a result: nothing is said of them below.")
+    if result.left_out:
+        lines.append(
+            f"The folder also holds studies of {', '.join(result.left_out)}, which are not in these tables: only what "
+            "was asked for now is. Name all to have them compared; what is finished is read, not run again."
+        )
+    return lines
+
+
+def _any_result(result: ComparisonResult, name: str) -> bool:
+    return any(run.has_result for run in result.runs if run.allocator == name)
+
+
+def why_text(run: RunOutcome) -> str:
+    """Return why a study has no result."""
+    if run.status == "search_budget_exhausted":
+        return "the search budget was reached before a trial had ended"
+    return run.message or "did not come to its end"
 
 
 def _spent(cost: Cost, unit: Unit) -> str:
@@ -155,9 +222,11 @@ def how_made(comparison: Comparison) -> Sequence[str]:
         "Seeds are of the search. Draws are numbered and kept, so all studies see the same draws of the same prompts: "
         "intervals say how much searches vary, not how much another set of draws would.",
         "Spend is what each study would have paid alone. Trials of one batch run at the same time and count as bought "
-        "by the end of their batch. Each study pays a pilot before its first trial; it is in its spend.",
+        "by the end of their batch. Each study pays a pilot before its first trial; it is in its spend. So are the "
+        "calls of those that ask a planner: runs.csv and curves.csv say beside it how much of it they were.",
         f"The target is a score {target_text(comparison)}. Runs that did not reach it are not left out: they count as "
-        "later than any that did. A median that falls on them is shown as more trials than they had, and as never.",
+        "later than any that did. A median that falls on them is shown as more trials than they had, and as never; a "
+        "ratio to it as the bound that follows from how far they went, and an end of an interval there as unknown.",
         f"Intervals are {comparison.confidence:.0%} bootstrap intervals over seeds, of test scores over seeds and "
         "problems. With few seeds they are too narrow.",
         "Tests pair runs of the same seed: exact signed ranks for trials and spend, sign flips for scores. Final plans "

@@ -28,8 +28,11 @@ h1 { font-size: 1.6rem; margin: 0 0 .3rem; } h2 { font-size: 1.15rem; margin: 2r
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
 th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { font-weight: 600; color: var(--soft); }
-.plot { min-height: 25rem; margin: .5rem 0 1.5rem; } .plot p { color: var(--soft); }
+.plot { min-height: 25rem; margin: .5rem 0 1.5rem; }
 """
+
+WITHOUT_SCRIPTS = "<noscript><style>.scripted { display: none; }</style></noscript>"
+"""Elements of class `scripted` stay empty without JavaScript, and are not shown then."""
 
 DRAW = """
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -96,7 +99,7 @@ def page(title: str, body: str, figures: Sequence[Mapping[str, Any]]) -> str:
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escaped(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>",
+            f"<title>{escaped(title)}</title>\n<style>{STYLE}</style>\n{WITHOUT_SCRIPTS}\n</head>\n<body>",
             body,
             *(f"<script>{script}</script>" for script in scripts),
             "</body>\n</html>\n",

@@ -27,6 +27,8 @@ off by anything else is no trial: it is never scored and never enters."""
 
 Histogram = Mapping[int, int]
 """Number of tokens -> how often."""
+NEARLY_ALL = 0.9
+"""Share of the problems for which draws must be there to count as held."""
 MOST_INVALID_TRIES = 2
 """An allocation whose trial was invalid may be tried once more: the outage may be over."""
 
@@ -271,19 +273,42 @@ class Archive:
 
     @cached_property
     def held(self) -> Mapping[tuple[str, str], int]:
-        """Most samples that a trial has drawn, by (stage, model): what a later trial gets without paying.
+        """Samples held for nearly all problems, by (stage, model): what a later trial gets without paying.
+
+        Problems count where a trial scored them; what only a stopped or failing trial drew is held for a part.
 
         An approximation for stages whose prompts depend on other stages' answers, and for stages that run on a
         condition: of these, draws are held for the problems on which they ran.
         """
         held: dict[tuple[str, str], int] = {}
-        for trial in self.trials:
-            for choice in trial.allocation.choices:
-                if choice.below == 0:
-                    continue  # never ran
-                place = (choice.stage, choice.model)
-                held[place] = max(held.get(place, 0), choice.n_samples)
+        for (stage, model, _), n_samples in self.held_by_label.items():
+            held[stage, model] = max(held.get((stage, model), 0), n_samples)
         return held
+
+    @cached_property
+    def held_by_label(self) -> Mapping[tuple[str, str, str], int]:
+        """As `held`, by (stage, model, selector): of these, what the selector itself pays for is held as well."""
+        seen = [set(trial.scores) for trial in self.trials]
+        n_enough = NEARLY_ALL * len(set().union(*seen, *(_failed(trial) for trial in self.trials)))
+        asked: dict[tuple[str, str, str], list[tuple[int, set[str]]]] = {}
+        for trial, problems in zip(self.trials, seen, strict=True):
+            for choice in trial.allocation.choices if problems else ():
+                if choice.below != 0:  # else it never ran
+                    place = (choice.stage, choice.model, choice.select)
+                    asked.setdefault(place, []).append((choice.n_samples, problems))
+        held = {}
+        for place, draws in asked.items():
+            covered: set[str] = set()
+            for n_samples, problems in sorted(draws, key=lambda each: -each[0]):
+                covered |= problems
+                if len(covered) >= n_enough:
+                    held[place] = n_samples
+                    break
+        return held
+
+
+def _failed(trial: Trial) -> set[str]:
+    return {entry.problem_id for entry in trial.failures}
 
 
 def cost_to_json(cost: Cost) -> dict[str, float | None]:

@@ -16,6 +16,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from statistics import median
 from typing import TYPE_CHECKING, Literal
 
 from agenttts.study.comparison_statistics import (
@@ -207,7 +208,27 @@ def _speed_test(measure: Literal["trials", "spend"], couples: _Couples, rules: _
     firsts, seconds = ([_to_target(couple[i], measure, rules) for couple in couples] for i in (0, 1))
     ratio = ratio_estimate(firsts, seconds, confidence=rules.confidence, seed=rules.seed)
     p, sign = signed_rank_test(firsts, seconds)
-    return PairTest(measure, ratio, p, p, len(couples), winner=_name(couples, -sign))
+    bound = None
+    if ratio is not None and not 0 < ratio.value < math.inf:
+        bound = _bound(measure, couples, firsts, seconds)
+    return PairTest(measure, ratio, p, p, len(couples), winner=_name(couples, -sign), bound=bound)
+
+
+def _bound(
+    measure: Literal["trials", "spend"], couples: _Couples, firsts: Sequence[float], seconds: Sequence[float]
+) -> float | None:
+    """Return the ratio of medians, had the runs that did not arrive done so at their ends: later than that they were."""
+    above, below = (
+        median(_at_least(measure, couple[i], value) for couple, value in zip(couples, values, strict=True))
+        for i, values in enumerate((firsts, seconds))
+    )
+    return above / below if above > 0 and below > 0 else None
+
+
+def _at_least(measure: Literal["trials", "spend"], run: RunRecord, value: float) -> float:
+    if math.isfinite(value):
+        return value
+    return float(len(run.best)) if measure == "trials" else run.spend[-1]
 
 
 def _found_test(couples: _Couples, rules: _Rules) -> PairTest | None:

@@ -4,7 +4,8 @@
     curves.csv   one row per trial of each study
     pairs.csv    one row per pair of allocators and measure
 
-An empty cell is "not known" or, for figures to the target, "not reached"; `reached` tells which.
+An empty cell is "not known" or, for figures to the target, "not reached"; `reached` tells which. Spend includes the
+planner's calls; `of_that_planner_...` says how much of it they were, empty where no planner was asked.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from agenttts.budgets.cost import amount
 from agenttts.errors import RunError
+from agenttts.study.comparison_runs import amount_or_none
 
 if TYPE_CHECKING:
     from agenttts.study.comparison_runs import ComparisonResult, RunOutcome
@@ -54,9 +56,10 @@ def _runs(result: ComparisonResult) -> Iterable[Row]:
             "n_trials": run.n_trials,
             **_figures(result, records.get((run.allocator, run.seed))),
             f"spent_{result.unit.value}": amount(run.spent, result.unit) if run.counts else None,
+            f"of_that_planner_{result.unit.value}": amount_or_none(run.planner_spent, result.unit),
             "allocation": _allocation(run),
             "folder": os.path.relpath(run.folder, result.folder),
-            "message": run.message if run.status == "failed" else "",
+            "message": run.message if run.status != "finished" else "",
         }
 
 
@@ -90,6 +93,7 @@ def _curves(comparison: Comparison, unit: str) -> Iterable[Row]:
                 "seed": record.seed,
                 "trials": i + 1,
                 f"spent_{unit}": spend,
+                f"of_that_planner_{unit}": None if record.planner_spend is None else record.planner_spend[i],
                 "search_score": best,
                 "true_score": None if record.truth is None else record.truth[i],
             }
@@ -107,9 +111,11 @@ def _test(test: PairTest) -> Row:
     return {
         "measure": test.measure,
         "kind": kind,
-        "value": None if difference is None else difference.value,
-        "low": None if difference is None else difference.low,
-        "high": None if difference is None else difference.high,
+        "value": _known(test, None if difference is None else difference.value),
+        "low": _known(test, None if difference is None else difference.low),
+        "high": _known(test, None if difference is None else difference.high),
+        "below": test.bound if difference is not None and difference.value <= 0 else None,
+        "above": test.bound if difference is not None and difference.value > 0 else None,
         "p": test.p,
         "p_adjusted": test.p_adjusted,
         "p_by_seed": test.p_by_seed,
@@ -118,6 +124,13 @@ def _test(test: PairTest) -> Row:
         "n_problems": test.n_problems,
         "better": test.winner,
     }
+
+
+def _known(test: PairTest, value: float | None) -> float | None:
+    """Return a value but for ratios to what was not reached: they are known by a bound at most."""
+    if value is None or (test.measure in {"trials", "spend"} and not 0 < value < math.inf):
+        return None
+    return value
 
 
 def _write(path: Path, rows: Iterable[Row]) -> None:

@@ -136,13 +136,15 @@ def _check_same(
         RunError: Names what differs.
     """
     if not isinstance(found.get("format"), int) or found["format"] > FORMAT:
-        raise RunError(f"{file}: written by a newer agenttts. Update agenttts, or choose another --out")
+        raise RunError(
+            f"{file}: written by a newer agenttts. Update agenttts, or choose another folder (`out`)"
+        )
     begun = f"{file.parent} was begun with"
     if found["task_digest"] != asked["task_digest"]:
-        raise RunError(f"{begun} another task, or other models or problems. Choose another --out")
+        raise RunError(f"{begun} another task, or other models or problems. Choose another folder (`out`)")
     was, now = ({**data["options"], **(data["planning"] or {})} for data in (found, asked))
     for key in now.keys() & was.keys():  # older files lack options that came later
         if was[key] != now[key]:
-            raise RunError(f"{begun} {key} {was[key]}, not {now[key]}. Choose another --out")
+            raise RunError(f"{begun} {key} {was[key]}, not {now[key]}. Choose another folder (`out`)")
     if store_url is not None and found["store"] != store_url:
-        raise RunError(f"{begun} another --store. Choose another --out")
+        raise RunError(f"{begun} another `store`. Choose another folder (`out`)")

@@ -84,8 +84,11 @@ def _check(request: ComparisonRequest) -> None:
             raise InputError(f"{name}: expected a whole number of at least 1, got {value}")
     if request.store is not None and is_memory(request.store):
         raise InputError("store: searches run in processes of their own and cannot share a store in memory")
-    if not (math.isfinite(request.target) and request.target >= 0):
-        raise InputError(f"target: expected a distance from the best score, at least 0, got {request.target}")
+    if not (math.isfinite(request.target) and 0 <= request.target < 1):
+        raise InputError(
+            f"target: expected a distance from the best score, at least 0 and less than 1, got {request.target:g}: "
+            "scores lie between 0 and 1"
+        )
 
 
 def _options(request: ComparisonRequest, task: Task) -> dict[str, StudyOptions]:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from agenttts.budgets.cost import Cost, Unit, amount, total
-from agenttts.errors import InputError, RunError
+from agenttts.errors import CardError, InputError, RunError
+from agenttts.models.base import CallUsage
 from agenttts.pipeline.base import Allocation
 from agenttts.study.archive import Archive
 from agenttts.study.comparison_folder import ComparisonFolder
@@ -31,6 +32,8 @@ __all__ = [
     "ComparisonResult",
     "RunOutcome",
     "Truth",
+    "amount_or_none",
+    "left_out",
     "outcomes",
     "paid",
     "read_record",
@@ -61,11 +64,18 @@ class RunOutcome:
     planner_calls: int = 0
     planner_failed: int = 0
     """Calls to the planner that brought no text."""
+    planner_spent: Cost | None = None
+    """How much of `spent` its calls to the planner were; `None` where none was asked."""
 
     @property
     def counts(self) -> bool:
         """It came to its end, so that its figures are those of the allocator."""
         return self.status in {"finished", "search_budget_exhausted"}
+
+    @property
+    def has_result(self) -> bool:
+        """It has figures; a study whose search budget ended before its first trial came to its end without."""
+        return self.counts and self.n_trials > 0
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,15 @@ class ComparisonResult:
     figures_from: str
     """Whose answers the figures are of, in a sentence."""
     page: Path | None = None
+    left_out: tuple[str, ...] = ()
+    """Studies that the folder holds and nobody asked for this time: allocators, or seeds of those that were asked for."""
+
+    @property
+    def exit_code(self) -> int:
+        """As the command line ends with: of the first study that failed, else 3 where a search budget was reached."""
+        if self.failures:
+            return self.failures[0].exit_code or 1
+        return 3 if any(run.status == "search_budget_exhausted" for run in self.runs) else 0
 
     @property
     def failures(self) -> tuple[RunOutcome, ...]:
@@ -157,6 +176,26 @@ def outcomes(
     return found
 
 
+def left_out(folder: ComparisonFolder, runs: Sequence[RunOutcome]) -> tuple[str, ...]:
+    """Return what studies the folder holds besides `runs`: `tpe` for an allocator, `tpe (3 more seeds)` for seeds."""
+    asked = {run.folder for run in runs}
+    found: dict[str, list[int]] = {}
+    for log in sorted(folder.path.glob(f"*/seed-*/{EVENTS_FILE}")):
+        if log.parent in asked:
+            continue
+        try:
+            options = fold(read_events(log)[0]).options
+        except RunError:  # damaged: it tells nothing, and nobody asked
+            continue
+        found.setdefault(str(options["allocator"]), []).append(int(options["seed"]))
+    names = {run.allocator for run in runs}
+    return tuple(name if name not in names else f"{name} ({_seeds(seeds)})" for name, seeds in found.items())
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"{len(seeds)} more {'seed' if len(seeds) == 1 else 'seeds'}"
+
+
 _ENDINGS: Mapping[str, Status] = {
     "finished": "finished",
     "search_budget_exhausted": "search_budget_exhausted",
@@ -186,7 +225,34 @@ def _outcome(folder: ComparisonFolder, allocator: str, seed: int) -> RunOutcome:
         n_trials=len(state.archive.trials),
         planner_calls=_planner_total(state, "calls"),
         planner_failed=_planner_total(state, "failed"),
+        planner_spent=_planner_spent(state, state.rounds),
     )
+
+
+def _planner_spent(state: StudyState, rounds: Sequence[Mapping[str, Any]]) -> Cost | None:
+    """Return what the calls of some rounds to the planner cost; `None` where the study has no planner.
+
+    The log holds tokens by round: calls of one round are taken to be equally long, which matters for attention only.
+    """
+    from agenttts.budgets.cost_model import CostModel
+
+    card = StudyOptions.from_json(state.options).planner
+    if card is None:
+        return None
+    model = CostModel({card.name: card})
+    spent = model.nothing()
+    for event in rounds:
+        tally: Mapping[str, int] = event.get("planner") or {}
+        n = max(1, tally["calls"]) if tally else 0
+        for i in range(n):
+            read, written = (_share(tally[key], n, i) for key in ("prefill_tokens", "decode_tokens"))
+            spent += model.charge(card.name, CallUsage(read, (written,)))
+    return spent
+
+
+def _share(whole: int, n: int, place: int) -> int:
+    """Return one of `n` nearly equal whole parts."""
+    return whole * (place + 1) // n - whole * place // n
 
 
 def _planner_total(state: StudyState, key: str) -> int:
@@ -257,7 +323,27 @@ def read_record(path: Path, unit: Unit, truth: Truth | None = None) -> RunRecord
         if truth is None
         else tuple(math.nan if leader is None else _true(truth, leader.allocation) for leader in leaders),
         test=None if final is None or final["invalid"] or not final["scores"] else dict(final["scores"]),
+        planner_spend=_planner_spend(state, unit),
     )
+
+
+def _planner_spend(state: StudyState, unit: Unit) -> tuple[float, ...] | None:
+    spends: list[float] = []
+    for trial in state.archive.trials:
+        cost = _planner_spent(state, [event for event in state.rounds if event["first"] <= trial.number])
+        known = amount_or_none(cost, unit)
+        if known is None:
+            return None
+        spends.append(known)
+    return tuple(spends)
+
+
+def amount_or_none(cost: Cost | None, unit: Unit) -> float | None:
+    """Return a cost in a unit; `None` where the cards do not tell."""
+    try:
+        return None if cost is None else amount(cost, unit)
+    except CardError:
+        return None
 
 
 def _spend(events: Sequence[Mapping[str, Any]], state: StudyState, unit: Unit) -> tuple[float, ...]:

@@ -77,8 +77,9 @@ def ratio_estimate(
 ) -> Estimate | None:
     """Return the ratio of the medians of paired positive values with its bootstrap interval over pairs.
 
-    0 where only the second was not reached, infinity where only the first was not. `None` where neither was (there is
-    no ratio then), or there are no pairs.
+    0 where only the second was not reached, infinity where only the first was not: then the ratio has a bound and no
+    value. `None` where neither was (there is no ratio then), or there are no pairs. Resamples in which neither was
+    reached may have had any ratio, and widen the interval at both ends.
     """
     import numpy as np
 
@@ -92,8 +93,9 @@ def ratio_estimate(
     medians = np.median(picked, axis=2)
     with np.errstate(invalid="ignore"):
         ratios = medians[0] / medians[1]
-    ratios[np.isnan(ratios)] = 1.0  # neither was reached: no difference was seen
-    return Estimate(float(above / below), *_ends(ratios, confidence), pairs.shape[1])
+    low, _ = _ends(np.nan_to_num(ratios, nan=0.0, posinf=math.inf), confidence)
+    _, high = _ends(np.nan_to_num(ratios, nan=math.inf, posinf=math.inf), confidence)
+    return Estimate(float(above / below), low, high, pairs.shape[1])
 
 
 def crossed_interval(

@@ -35,11 +35,13 @@ class RunRecord:
     best: tuple[float, ...]
     """Score by the search problems of the best allocation after each trial; NaN before there is one."""
     spend: tuple[float, ...]
-    """What the search would have spent alone by the end of each trial, never falling."""
+    """What the search would have spent alone by the end of each trial, its planner's calls included, never falling."""
     truth: tuple[float, ...] | None = None
     """True score of that allocation after each trial; `None` where the truth is not known."""
     test: Mapping[str, float] | None = None
     """Score of the final plan by test problem; `None` where it was not asked."""
+    planner_spend: tuple[float, ...] | None = None
+    """How much of `spend` were calls to the planner; `None` where none was asked or its cost is unknown."""
 
     def __post_init__(self) -> None:
         if (
@@ -106,6 +108,9 @@ class PairTest:
     """For `test`: with seeds taken as given."""
     winner: str = ""
     """Name of the better one; empty where they are not distinguishable by this measure."""
+    bound: float | None = None
+    """For a ratio of medians of which one was not reached: what it is below (where `difference` says 0) or above
+    (where it says infinity), by how far the runs went that did not arrive."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from agenttts.budgets.run_shares import binomial
 from agenttts.pipeline.base import Allocation
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _vote_value(n: int, classes: tuple[_Class, ...], n_unparsed: int) -> float:
     for k in range(1, min(n, max((size for size, _ in classes), default=0)) + 1):
         tied = _tied(n, k, classes, n_unparsed, rate)
         total += sum(float(tied[1, t]) / t for t in range(1, tied.shape[1]))
-    return total / _binomial(n_draws, n, rate)
+    return total / binomial(n_draws, n, rate)
 
 
 def _tied(n: int, k: int, classes: Sequence[_Class], n_unparsed: int, rate: float) -> NDArray[np.float64]:
@@ -148,24 +149,17 @@ def _tied(n: int, k: int, classes: Sequence[_Class], n_unparsed: int, rate: floa
     n_tied = min(n // k, len(classes))
     table = np.zeros((2, n_tied + 1, n + 1))
     for used in range(min(n, n_unparsed) + 1):
-        table[0, 0, used] = _binomial(n_unparsed, used, rate)
+        table[0, 0, used] = binomial(n_unparsed, used, rate)
     for size, value in classes:
         after = np.zeros_like(table)
         for x in range(min(k - 1, size) + 1):
-            after[:, :, x:] += _binomial(size, x, rate) * table[:, :, : n + 1 - x]
+            after[:, :, x:] += binomial(size, x, rate) * table[:, :, : n + 1 - x]
         if size >= k:
-            chance = _binomial(size, k, rate)
+            chance = binomial(size, k, rate)
             after[0, 1:, k:] += chance * table[0, :-1, : n + 1 - k]
             after[1, 1:, k:] += chance * (table[1, :-1, : n + 1 - k] + value * table[0, :-1, : n + 1 - k])
         table = after
     return table[:, :, n]
-
-
-@lru_cache(maxsize=1 << 16)
-def _binomial(size: int, x: int, rate: float) -> float:
-    """Return the chance of x out of size at a rate within (0, 1); by logarithms, for the sizes that overflow."""
-    ways = math.lgamma(size + 1) - math.lgamma(x + 1) - math.lgamma(size - x + 1)
-    return math.exp(ways + x * math.log(rate) + (size - x) * math.log1p(-rate))
 
 
 def _expected_best(

@@ -24,6 +24,8 @@ __all__ = ["EVENTS_FILE", "EventLog", "StudyState", "fold", "is_running", "read_
 FORMAT = 1
 EVENTS_FILE = "events.jsonl"
 LOCK_FILE = "lock"
+BILLS = ("spent", "spent_on_task", "planner_bill")
+"""What events say of what was paid by then; the last one counts."""
 
 Event = dict[str, Any]
 
@@ -49,6 +51,10 @@ class StudyState:
     budget cut trials off, also by these."""
     spent: Event | None = None
     """What was paid by the time of the last event that says so, as the fields of `Cost`."""
+    spent_on_task: Event | None = None
+    """The same without the planner; `None` where there is none, and in older logs."""
+    planner_bill: Event | None = None
+    """The planner's part of it; `None` where there is none, and in older logs."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -67,12 +73,12 @@ def fold(events: Iterable[Event]) -> StudyState:
     last: dict[str, Event] = {}
     rounds: dict[int, Event] = {}
     trials: dict[int, Trial] = {}
-    spent: Event | None = None
+    bills: dict[str, Event] = {}
     for event in events:
         kind = event["event"]
         if not last and kind != "started":
             raise RunError("the event log does not begin with the start of a study")
-        spent = event.get("spent", spent)
+        bills.update({name: event[name] for name in BILLS if event.get(name) is not None})
         if kind == "round":
             rounds.setdefault(event["round"], event)
         elif kind == "trial":
@@ -84,7 +90,7 @@ def fold(events: Iterable[Event]) -> StudyState:
     if not last:
         raise RunError("the event log is empty")
     planned = tuple(rounds[n] for n in sorted(rounds))
-    return _state(last, planned, _archive(planned, trials.values()), spent)
+    return _state(last, planned, _archive(planned, trials.values()), bills)
 
 
 def _archive(rounds: Iterable[Event], trials: Iterable[Trial]) -> Archive:
@@ -97,7 +103,7 @@ def _archive(rounds: Iterable[Event], trials: Iterable[Trial]) -> Archive:
 
 
 def _state(
-    last: Mapping[str, Event], rounds: tuple[Event, ...], archive: Archive, spent: Event | None
+    last: Mapping[str, Event], rounds: tuple[Event, ...], archive: Archive, bills: Mapping[str, Event]
 ) -> StudyState:
     started, pilot, confirmed, ended = (last.get(kind) for kind in ("started", "pilot", "confirmed", "ended"))
     assert started is not None  # noqa: S101 - `fold` has seen it
@@ -117,7 +123,7 @@ def _state(
         ended=ended,
         n_paid=n_paid,
         n_reused=(ended or {}).get("n_reused", max(0, sum(map(sum, draws)) - n_paid)),
-        spent=spent,
+        **bills,
     )
 
 

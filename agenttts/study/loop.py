@@ -13,13 +13,19 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from agenttts import errors
-from agenttts.allocators.base import Allocator, ConversingAllocator, Proposal, make_allocator
+from agenttts.allocators.base import (
+    Allocator,
+    ConversingAllocator,
+    PlannerAnswer,
+    PlannerCall,
+    Proposal,
+    make_allocator,
+)
 from agenttts.allocators.space import Space
 from agenttts.pipeline.base import Allocation, Rollout
 from agenttts.study.archive import (
     Archive,
     Trial,
-    cost_to_json,
 )
 from agenttts.study.confirm import evaluation_to_json, n_affordable, n_wanted
 from agenttts.study.evaluate import Evaluation, run_all, run_problems
@@ -32,7 +38,7 @@ from agenttts.study.pilot import (
     pilot_allocations,
     pilot_content,
 )
-from agenttts.study.planner import allocator_options, converse, turn_from_json, turn_to_json
+from agenttts.study.planner import Ask, allocator_options, converse, turn_from_json, turn_to_json
 from agenttts.study.result import Observer, ProgressEvent, StudyOptions
 from agenttts.study.session import Session
 from agenttts.study.statistics import Interval, mean_interval
@@ -187,11 +193,9 @@ class Loop:
             )
             check_pilot(evaluations)
             check_parsing(self._task, evaluations)
-            event = self._log.append("pilot", **pilot_content(evaluations), **self._paid(session))
+            event = self._log.append("pilot", **pilot_content(evaluations), **session.paid())
+            self._progress.tell("pilot", message="pilot done")
         return event
-
-    def _paid(self, session: Session) -> dict[str, Any]:
-        return {"spent": cost_to_json(session.spent())}
 
     async def _plan_round(
         self, session: Session, lengths: Lengths, allocator: Allocator | ConversingAllocator, n_round: int
@@ -215,7 +219,7 @@ class Loop:
             n_feasible=space.n_feasible,
             n_allocations=space.size,
             **kept,
-            **(self._paid(session) if kept else {}),
+            **(session.paid() if kept else {}),
         )
         if kept:
             self.archive = self.archive.with_turn(*turn_from_json(kept))
@@ -232,11 +236,24 @@ class Loop:
         """Return a round's proposals and what the log keeps of the conversation they came of (empty: none)."""
         if not isinstance(allocator, ConversingAllocator):
             return allocator.propose(self.archive, space, k, rng), {}
-        self._progress.tell("planning")
-        turn, tally = await converse(allocator.converse(self.archive, space, k, rng), session.ask)
+        asking = self._asking(session.ask)
+        turn, tally = await converse(allocator.converse(self.archive, space, k, rng), asking)
         for problem in tally.problems:
             self._progress.tell("waiting", message=f"the planner gave no advice: {problem}")
         return turn.proposals, turn_to_json(turn, tally)
+
+    def _asking(self, ask: Ask | None) -> Ask | None:
+        """Return `ask`, telling each time who is waited for, and for how long at most."""
+        card = self._options.planner
+        if ask is None or card is None:
+            return ask
+
+        async def told(call: PlannerCall) -> PlannerAnswer:
+            most = f"{self._options.planner_deadline_s:g} s"
+            self._progress.tell("planning", message=f"asking the planner {card.name} (for {most} at most)")
+            return await ask(call)
+
+        return told
 
     async def _run_round(self, session: Session, planned: Mapping[str, Any]) -> None:
         self._progress.tell("round")
@@ -265,7 +282,7 @@ class Loop:
         )
         trial = evaluation.as_trial(number, proposal, self._options.budget)
         self._progress.skipped(len(self._task.search) - evaluation.n_problems)
-        self._log.append("trial", trial=trial.to_json(), **self._paid(session))
+        self._log.append("trial", trial=trial.to_json(), **session.paid())
         # One by one: where the round is cut off, those that finished count, here as in the log.
         self.archive = self.archive.with_trials([trial])
         self._progress.trial(trial)
@@ -301,7 +318,7 @@ class Loop:
             trials=[trial.number for trial in finalists],
             winner=entries[0],
             runner_up=entries[1] if len(entries) > 1 else None,
-            **self._paid(session),
+            **session.paid(),
         )
         return ""
 

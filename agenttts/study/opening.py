@@ -102,6 +102,7 @@ def study_options(
     planner: ModelCard | str | None = None,
     planner_budget: Budget | str | float | None = None,
     planner_prompts: str | Path | None = None,
+    planner_timeout_s: float | None = None,
     switches: Mapping[str, Any] | None = None,
 ) -> StudyOptions:
     """Return the options of a study, checked.
@@ -129,6 +130,7 @@ def study_options(
         planner=card,
         planner_budget=None if planner_budget is None else as_budget(planner_budget, _sum_unit(limit.unit)),
         planner_prompts=None if planner_prompts is None else str(Path(planner_prompts).absolute()),
+        planner_deadline_s=120.0 if planner_timeout_s is None else planner_timeout_s,
         switches=dict(switches or {}),
     )
     return _with_allocator_checked(task, options, asked_for=planner is not None)
@@ -178,7 +180,7 @@ def _with_allocator_checked(task: Task, options: StudyOptions, *, asked_for: boo
     for option, given in said:
         if given:
             raise InputError(
-                f"{option}: allocator {name!r} asks no planner. Leave it out, or name another one"
+                f"{option}: allocator {name!r} asks no planner. Leave {option} out, or name another allocator"
             )
     return replace(options, planner=None)
 

@@ -24,7 +24,7 @@ from agenttts.allocators.base import (
     StageBriefing,
     Turn,
 )
-from agenttts.budgets.cost import Budget
+from agenttts.budgets.cost import Budget, Cost, amount
 from agenttts.budgets.ledger import SpendingLedger
 from agenttts.errors import AgentTTSError, RunError, SearchBudgetExhausted, StoreError
 from agenttts.models.base import CallUsage, SamplingParameters
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Ask",
     "Asker",
+    "PlannerBill",
     "PlannerSetup",
     "Tally",
     "allocator_options",
@@ -110,27 +111,33 @@ class PlannerSetup:
 
 
 class _CappedLedger:
-    """The study's ledger, behind a cap for the planner alone."""
+    """The study's ledger, behind one for the planner alone, which adds up its calls and may have a cap."""
 
-    def __init__(self, ledger: Ledger, own: SpendingLedger, budget: Budget) -> None:
+    def __init__(self, ledger: Ledger, own: SpendingLedger, cost_model: CostModel) -> None:
         self._ledger = ledger
         self._own = own
-        self._budget = budget
+        self._cost_model = cost_model
 
     async def reserve(self, model: str, worst: CallUsage, *, purpose: str = "draw") -> Reservation:
         """See `Ledger.reserve`."""
         try:
             own = await self._own.reserve(model, worst, purpose=purpose)
         except SearchBudgetExhausted as error:
-            raise SearchBudgetExhausted(
-                f"the planner's budget of {self._budget} is used up: its next call might pass it"
-            ) from error
+            raise SearchBudgetExhausted(self._refusal(model, worst)) from error
         try:
             shared = await self._ledger.reserve(model, worst, purpose=purpose)
         except BaseException:
             own.settle(None)
             raise
         return _Both(own, shared)
+
+    def _refusal(self, model: str, worst: CallUsage) -> str:
+        cap = self._own.cap
+        if cap is None:
+            return "the planner's call was refused"
+        needed = Budget(amount(self._cost_model.charge(model, worst), cap.unit), cap.unit)
+        spent = Budget(amount(self._own.spent, cap.unit), cap.unit)
+        return f"the next call may need {needed}; the planner's budget is {cap}, of which {spent} are spent"
 
 
 @dataclass(frozen=True)
@@ -146,11 +153,27 @@ class _Both:
         self.shared.settle(usage)
 
 
+@dataclass(frozen=True)
+class PlannerBill:
+    """What a planner was paid for."""
+
+    calls: int
+    """Requests that were billed, those without a usable reply included."""
+    spent: Cost
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {"calls": self.calls, "spent": asdict(self.spent)}
+
+
 class Asker:
     """Asks the planner model of one session. Its clients are its own: that it is down tells nothing of the task's."""
 
-    def __init__(self, setup: PlannerSetup, clients: Clients, sampler: StoredSampler) -> None:
+    def __init__(
+        self, setup: PlannerSetup, clients: Clients, sampler: StoredSampler, own: SpendingLedger
+    ) -> None:
         self._setup = setup
+        self._own = own
         self._clients = clients
         self._sampler = sampler
 
@@ -161,7 +184,6 @@ class Asker:
         clients: Clients,
         store: SampleStore,
         ledger: Ledger,
-        cost_model: CostModel,
         study_id: str,
         paid: Iterable[PaidCall],
     ) -> Asker:
@@ -172,18 +194,25 @@ class Asker:
             clients: For the planner alone.
             store: Where replies are kept.
             ledger: The study's.
-            cost_model: Knows the planner's card.
             study_id: Whom calls are billed to.
             paid: What the study has paid for already.
 
         Raises:
             CardError: The card lacks what the unit of the planner's budget needs.
         """
-        if setup.budget is not None:
-            asked = [call for call in paid if call.purpose == PURPOSE]
-            own = SpendingLedger(cost_model, setup.budget, asked)
-            ledger = _CappedLedger(ledger, own, setup.budget)
-        return cls(setup, clients, StoredSampler(clients, store, ledger, study_id))
+        from agenttts.budgets.cost_model import CostModel
+
+        # Of the planner's card alone: its cap says nothing about the models of the task.
+        cost_model = CostModel({setup.card.name: setup.card})
+        asked = [call for call in paid if call.purpose == PURPOSE and call.model == setup.card.name]
+        own = SpendingLedger(cost_model, setup.budget, asked, nothing=Cost())
+        both = _CappedLedger(ledger, own, cost_model)
+        return cls(setup, clients, StoredSampler(clients, store, both, study_id), own)
+
+    @property
+    def bill(self) -> PlannerBill:
+        """What asking has cost the study so far, over all its runs."""
+        return PlannerBill(self._own.n_calls, self._own.spent)
 
     async def ask(self, call: PlannerCall) -> PlannerAnswer:
         """Return the reply, or why there is none. Equal calls get the same reply.
@@ -191,6 +220,17 @@ class Asker:
         Raises:
             StoreError: The store cannot be used; draws would fail as well.
         """
+        before = self._own.spent
+        answer = await self._answer(call)
+        after = self._own.spent
+        # Attempts that were billed and brought nothing count too; a reply out of the store is billed nothing.
+        return replace(
+            answer,
+            prefill_tokens=max(answer.prefill_tokens, round(after.prefill_tokens - before.prefill_tokens)),
+            decode_tokens=max(answer.decode_tokens, round(after.decode_tokens - before.decode_tokens)),
+        )
+
+    async def _answer(self, call: PlannerCall) -> PlannerAnswer:
         try:
             async with asyncio.timeout(self._setup.deadline_s):
                 return await self._ask(call)
@@ -198,6 +238,8 @@ class Asker:
             return PlannerAnswer(None, f"no reply within {self._setup.deadline_s:g} s")
         except (StoreError, RunError):
             raise
+        except SearchBudgetExhausted as error:
+            return PlannerAnswer(None, f"not asked: {_first_line(error)}", asked=False)
         except AgentTTSError as error:
             return PlannerAnswer(None, f"{type(error).__name__}: {_first_line(error)}")
 
@@ -234,6 +276,8 @@ class Tally:
     calls: int = 0
     failed: int = 0
     """Calls that brought no text."""
+    refused: int = 0
+    """Calls that were not made, because a budget did not cover them."""
     prefill_tokens: int = 0
     decode_tokens: int = 0
     problems: list[str] = field(default_factory=list)
@@ -241,11 +285,12 @@ class Tally:
 
     def count(self, answer: PlannerAnswer) -> None:
         """Take in one answer."""
-        self.calls += 1
+        self.calls += answer.asked
+        self.refused += not answer.asked
         self.prefill_tokens += answer.prefill_tokens
         self.decode_tokens += answer.decode_tokens
         if answer.text is None:
-            self.failed += 1
+            self.failed += answer.asked
             self.problems.append(answer.problem)
 
 
@@ -255,7 +300,8 @@ async def converse(conversation: Conversation, ask: Ask | None) -> tuple[Turn, T
     try:
         call = next(conversation)
         while True:
-            answer = PlannerAnswer(None, "no planner model is set") if ask is None else await ask(call)
+            nobody = PlannerAnswer(None, "no planner model is set", asked=False)
+            answer = nobody if ask is None else await ask(call)
             tally.count(answer)
             call = conversation.send(answer)
     except StopIteration as end:
@@ -281,19 +327,33 @@ def require_planner(options: StudyOptions) -> None:
         SpendingLedger(cost_model, cap)
 
 
-def planner_use(card: ModelCard | None, rounds: Iterable[Mapping[str, Any]]) -> PlannerUse | None:
-    """Return what asking took over all rounds of a log; `None` where nobody was to be asked."""
+def planner_use(
+    card: ModelCard | None, rounds: Iterable[Mapping[str, Any]], bill: Mapping[str, Any] | None = None
+) -> PlannerUse | None:
+    """Return what asking took; `None` where nobody was to be asked.
+
+    Args:
+        card: Of the planner.
+        rounds: Of the log; they tell how calls ended.
+        bill: The last `PlannerBill` of the log: it knows the calls of a round that was cut off. `None`: an older log.
+    """
     from agenttts.study.result import PlannerUse
 
     if card is None:
         return None
     asked = [event for event in rounds if "planner" in event]
     counts = {
-        name: sum(int(event["planner"][name]) for event in asked)
-        for name in ("calls", "failed", "prefill_tokens", "decode_tokens")
+        name: sum(int(event["planner"].get(name, 0)) for event in asked)
+        for name in ("calls", "failed", "refused", "prefill_tokens", "decode_tokens")
     }
+    spent = None
+    if bill is not None:
+        spent = Cost(**bill["spent"])
+        counts["calls"] = max(counts["calls"], int(bill["calls"]))
+        counts["prefill_tokens"] = round(spent.prefill_tokens)
+        counts["decode_tokens"] = round(spent.decode_tokens)
     notes = dict.fromkeys(note for event in asked for note in event["notes"])
-    return PlannerUse(model=card.name, **counts, notes=tuple(notes))
+    return PlannerUse(model=card.name, **counts, spent=spent, notes=tuple(notes))
 
 
 def turn_to_json(turn: Turn, tally: Tally) -> dict[str, Any]:

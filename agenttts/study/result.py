@@ -180,6 +180,10 @@ class PlannerUse:
     """Calls that brought no text."""
     prefill_tokens: int
     decode_tokens: int
+    refused: int = 0
+    """Calls that were not made, because a budget did not cover them."""
+    spent: Cost | None = None
+    """What its calls cost; `None`: an older log does not tell."""
     notes: tuple[str, ...] = ()
     """What went wrong or was changed, over all rounds, without repeats."""
 
@@ -220,6 +224,10 @@ class StudyResult:
     n_allocations: int | None = None
     insights: tuple[Insight, ...] = ()
     """What the planner says it has learnt, oldest first. Written by a model; escape it wherever it is shown."""
+    spent_on_task: Cost | None = None
+    """`spent` without the planner; `None` where no planner was asked."""
+    n_asked_now: int = 0
+    """Requests to the planner paid for by the last call of `run`."""
     planner: PlannerUse | None = None
     """`None` where no planner was asked."""
 

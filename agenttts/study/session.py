@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 from agenttts.budgets.cost import Budget, Cost
 from agenttts.study.evaluate import Runner, pipeline_runner
-from agenttts.study.planner import PURPOSE, Ask, Asker, PlannerSetup
+from agenttts.study.planner import PURPOSE, Ask, Asker, PlannerBill, PlannerSetup
 
 if TYPE_CHECKING:
     from agenttts.budgets.cost_model import CostModel
+    from agenttts.budgets.ledger import SpendingLedger
     from agenttts.models.clients import Clients
     from agenttts.models.retry import ClientEvent
     from agenttts.study.averaging import Averager
@@ -38,6 +39,19 @@ class Session:
     """Averages scores over draws of earlier trials; `None`: scores stay those of the rollout."""
     ask: Ask | None = None
     """Asks the planner model; `None`: there is none."""
+    planner_bill: Callable[[], PlannerBill] | None = None
+    """What the planner was paid for, over all runs; `None`: there is none."""
+    spent_on_task: Callable[[], Cost] | None = None
+    """`spent` without the planner; `None`: there is none."""
+
+    def paid(self) -> dict[str, Any]:
+        """Return what the log keeps of the bill, as plain data."""
+        kept: dict[str, Any] = {"spent": asdict(self.spent())}
+        if self.planner_bill is not None:
+            kept["planner_bill"] = self.planner_bill().to_json()
+        if self.spent_on_task is not None:
+            kept["spent_on_task"] = asdict(self.spent_on_task())
+        return kept
 
 
 class SessionFactory(Protocol):
@@ -97,13 +111,15 @@ async def open_session(
     cost_model = CostModel({**task.cards, **own})
     async with aclosing(open_store(store_url)) as store:
         paid = await store.paid(study_id)
-        ledger = SpendingLedger(cost_model, cap, paid)
+        # A planner that is not asked costs nothing, whatever its card lacks.
+        ledger = SpendingLedger(cost_model, cap, paid, nothing=CostModel(task.cards).nothing())
         async with (
             aclosing((make_clients or Clients)(task.cards, on_event=tell)) as clients,
             aclosing(Clients(own, on_event=tell)) as advisers,
         ):
             sampler = StoredSampler(clients, store, ledger, study_id)
             pipeline = Pipeline.build(task)
+            asker = None if planner is None else Asker.build(planner, advisers, store, ledger, study_id, paid)
             yield Session(
                 runner=pipeline_runner(pipeline, clients, sampler, cost_model),
                 cost_model=cost_model,
@@ -112,10 +128,16 @@ async def open_session(
                 set_cap=set_cap,
                 max_recorded=clients.max_recorded,
                 averager=PipelineAverager(task, pipeline, clients, sampler),
-                ask=None
-                if planner is None
-                else Asker.build(planner, advisers, store, ledger, cost_model, study_id, paid).ask,
+                **({} if asker is None else _planner_side(asker, ledger)),
             )
+
+
+def _planner_side(asker: Asker, ledger: SpendingLedger) -> dict[str, Any]:
+    return {
+        "ask": asker.ask,
+        "planner_bill": lambda: asker.bill,
+        "spent_on_task": lambda: ledger.spent_without(PURPOSE),
+    }
 
 
 def _words(event: ClientEvent) -> str:

@@ -16,7 +16,7 @@ from agenttts.budgets.cost import Budget, Cost
 from agenttts.budgets.cost_model import CostModel
 from agenttts.errors import ProviderError, RunError, SearchBudgetExhausted
 from agenttts.store.sql import what_is_kept
-from agenttts.study.archive import Archive, cost_to_json
+from agenttts.study.archive import Archive
 from agenttts.study.confirm import alternative, confirmation, held_back
 from agenttts.study.events import EVENTS_FILE, EventLog, StudyState, fold, read_events
 from agenttts.study.loop import Loop, Progress
@@ -186,7 +186,8 @@ class Study:
             await self._run_locked(state, log, progress)
         finally:
             log.close()
-        return replace(self.result(), n_paid_now=progress.n_paid)
+        asked_now = _n_asked(self.state()) - _n_asked(state)
+        return replace(self.result(), n_paid_now=progress.n_paid, n_asked_now=asked_now)
 
     async def _run_locked(self, state: StudyState, log: EventLog, progress: Progress) -> None:
         options = self.options
@@ -276,13 +277,12 @@ class Study:
         unconfirmed: str = "the search has not ended",
         **counts: int | None,
     ) -> None:
-        spent = progress.session.spent() if progress.session is not None else None
         log.append(
             "ended",
             status=status,
             message=message,
             no_confirmation_because=unconfirmed,
-            **({} if spent is None else {"spent": cost_to_json(spent)}),
+            **({} if progress.session is None else progress.session.paid()),
             **{name: count for name, count in counts.items() if count is not None},
         )
         progress.tell("ended", message=message)
@@ -329,7 +329,8 @@ class Study:
             n_feasible=last_round.get("n_feasible"),
             n_allocations=last_round.get("n_allocations"),
             insights=archive.insights,
-            planner=planner_use(options.planner, state.rounds),
+            spent_on_task=None if state.spent_on_task is None else Cost(**state.spent_on_task),
+            planner=planner_use(options.planner, state.rounds, state.planner_bill),
         )
 
     def _save_plan(self, message: str) -> None:
@@ -338,6 +339,10 @@ class Study:
         result = replace(self.result(), message=message)
         if result.best is not None:
             save_plan(self.folder / PLAN_FILE, self.task, result, result.best, self.options, self.state())
+
+
+def _n_asked(state: StudyState) -> int:
+    return 0 if state.planner_bill is None else int(state.planner_bill["calls"])
 
 
 def _is_of(state: StudyState, archive: Archive) -> bool:

@@ -36,6 +36,9 @@ def condition_faults(
     elif when.stage not in stage.needs:
         hint = f"Add it: needs: [{', '.join([*filter(None, stage.needs), when.stage])}]."
         yield document.mistake(place, f"`{when.stage}` is watched and not among `needs`.", hint)
+    elif when.thresholds == (0,):
+        message = "the stage never runs: no measure is below 0."
+        yield document.mistake((*at, "when", "below"), message, "Add a threshold above 0, or leave it out.")
     elif watched.function is not None:
         message = f"`{when.stage}` is a function: it has no samples that could agree or be scored."
         yield document.mistake(place, message, "Watch a stage with `models`.")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from agenttts.catalogue import TASK_FILE, resolve_task
-from agenttts.errors import DataError, InputError
+from agenttts.errors import DataError, InputError, TaskFileError
 from agenttts.models.recorded_draws import Cell, Draw, DrawTable, cells, chains, read_draws
 from agenttts.task.import_draft import drafted, only_answers
 from agenttts.task.importing import (
@@ -81,9 +81,15 @@ def import_tables(
     Raises:
         DataError: A table holds mistakes.
         TaskFileError: The task or its `import.yaml` does.
-        InputError: Draws do not fit together, or a file is in the way.
+        InputError: Draws do not fit together or do not fit the task, which has no `import.yaml` and no stages are given,
+            or a file is in the way.
     """
     task_file = None if task is None else resolve_task(task)
+    if task_file is not None and not stages and not (task_file.parent / RECIPE_FILE).is_file():
+        raise InputError(
+            f"task {task}: there is no {RECIPE_FILE} beside {shown(task_file)}, so nothing says which draws its stages "
+            "take. Say it by --stage, or leave --task out to have a task drafted"
+        )
     recipe = Recipe() if task_file is None else read_recipe(task_file.parent / RECIPE_FILE)
     if stages:
         recipe = recipe.model_copy(update={"stages": dict(stages)})
@@ -102,15 +108,39 @@ def import_tables(
         }
     contents = _copies(task_file, out, names) if task_file is not None else _text_file(draft.text)
     contents |= _data(_numbered_texts(draws), splits, right, names)
+    files = _write(out, contents, force)
+    if task_file is not None:
+        _check_fits(out)
     return Imported(
         folder=out,
-        files=_write(out, contents, force),
+        files=files,
         cells=tuple(found),
         n_problems=dict(Counter(splits.values())),
         n_without_gold=None if right.why_not else sum(not right.answers.get(name) for name in splits),
         warnings=tuple(warnings),
         task_file=out / TASK_FILE if (out / TASK_FILE).is_file() else None,
     )
+
+
+def _check_fits(out: Path) -> None:
+    """Refuse a task that does not load with the draws and problems that were written for it, or lacks draws.
+
+    Raises:
+        InputError: What does not fit is named.
+    """
+    from agenttts.models.clients import Clients  # imports the clients of all sources
+    from agenttts.task.task import Task
+
+    start = f"the draws and problems in {out} do not fit the task: "
+    try:
+        task = Task.load(out)
+    except (DataError, TaskFileError) as error:
+        raise InputError(f"{start}\n{error}") from error
+    recorded = Clients(task.cards).max_recorded
+    for stage in task.llm_stages:
+        models = task.file.stages[stage].models
+        if all(recorded(stage, model) == 0 for model in models):
+            raise InputError(f"{start}stage {stage} has no draws of {', '.join(models)}")
 
 
 def _text_file(text: str | None) -> dict[str, bytes]:

@@ -69,6 +69,7 @@ def load_task(
         folder=folder,
         cards=cards,
         search=parts.search,
+        n_test=len(parts.test),
         trusted=trust,
         card_files={name: book.origins[name] for name in cards if name in book.origins},
         data_sha256=(tables[0].sha256, tables[1].sha256),

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-__all__ = ["ALWAYS", "Block", "Count", "SamplesRange", "WhenBlock"]
+__all__ = ["ALWAYS", "Block", "Count", "SamplesRange", "WhenBlock", "threshold"]
 
 ALWAYS = 1.01
 """A threshold that no measure reaches: a stage that runs below it runs on every problem."""
+
+
+def threshold(below: float | None) -> float:
+    """Return a choice's threshold as a number: one without runs always."""
+    return ALWAYS if below is None else below
+
+
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -59,7 +66,7 @@ class WhenBlock(Block):
     measure: Literal["agreement", "verifier_score"] = "agreement"
     """`agreement`: share of all samples, unparsed ones included, that hold the selected answer; `verifier_score`: what
     the selecting verifier gave the selected sample (unknown, as with one sample: the stage runs)."""
-    below: Annotated[tuple[Annotated[float, Field(ge=0, le=ALWAYS)], ...], Field(min_length=1)]
+    below: tuple[Annotated[float, Field(ge=0, le=ALWAYS)], ...]
     """The stage runs where the measure is below this; several are searched. 0: never; above 1: always."""
 
     @model_validator(mode="before")
@@ -67,6 +74,14 @@ class WhenBlock(Block):
     def _one_or_many(cls, value: Any) -> Any:
         if isinstance(value, dict) and isinstance(value.get("below"), int | float):
             return {**value, "below": [value["below"]]}
+        return value
+
+    # A least length of the field would be told beside each mistake in an entry, as if the list were empty.
+    @field_validator("below", mode="before")
+    @classmethod
+    def _some(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple) and not value:
+            raise ValueError("expected at least one threshold, the list is empty")
         return value
 
     @property

@@ -58,6 +58,8 @@ class Task:
     """Digests of the search and the test source as they were when the task was loaded."""
     search_digest: str = ""
     """Digest of the ids of the search problems."""
+    n_test: int | None = None
+    """Problems of the sealed split, counted when the task file was read; `None`: not known, as of a stored task."""
     spare_cards: Mapping[str, ModelCard] = field(default_factory=dict)
     """Cards of the task file that no stage names: a planner may be one of them. Not stored with the task."""
     look_first: tuple[Path, ...] = ()

@@ -258,3 +258,18 @@ def test_an_unknown_switch_is_refused(name):
 def test_a_switch_is_on_or_off():
     with pytest.raises(InputError, match="expected true or false"):
         make_allocator("agenttts", AllocatorOptions(switches={"no_insight1": "yes"}))
+
+
+@pytest.mark.parametrize(
+    ("said", "understood"), [(True, 1.01), (False, 1.01), (0, 0.0), (0.5, 0.5), (None, 1.01)]
+)
+def test_a_threshold_is_a_number_and_no_boolean(said: object, understood: float):
+    stages = (
+        (StageChoice("answer", "m", 1, "first"),),
+        tuple(StageChoice("escalate", "m", 1, "first", below) for below in (0.0, 0.5, 1.01)),
+    )
+    space = Space(stages, ((1.0,), (0.0, 1.0, 1.0)), Budget(4.0, Unit.TOKENS))
+    one = {"model": "m", "n_samples": 1, "select": "first"}
+    text = json.dumps({"allocations": [{"stages": {"answer": one, "escalate": {**one, "below": said}}}]})
+    (wish,) = read_wishes(text, space).wishes
+    assert wish.allocation["escalate"].below == understood

@@ -80,6 +80,11 @@ def test_a_stage_that_never_runs_may_be_offered_with_one_model_only():
     assert nearest_choice(choices, StageChoice("escalate", "l", 8, "majority", 0.0)) == never
 
 
+def test_a_choice_without_a_threshold_is_nearest_to_running_always():
+    choices = [StageChoice("escalate", "m", 1, "first", below) for below in (0.0, 0.5, 1.01)]
+    assert nearest_choice(choices, StageChoice("escalate", "m", 1, "first")).below == 1.01
+
+
 def test_the_nearest_number_of_samples_lies_below_where_there_is_one():
     choices = [StageChoice("s", "m", n, "majority") for n in (4, 8, 16)]
     assert nearest_choice(choices, StageChoice("s", "m", 15, "majority")).n_samples == 8

@@ -100,8 +100,8 @@ def test_trials_that_differ_in_two_stages_are_regressed():
 
 
 def test_a_stage_is_flat_from_the_count_that_no_larger_one_beats():
-    worse, good = [0, 0, 0, 0, 1, 0, 0, 0], [1, 1, 1, 0, 1, 1, 1, 1]
-    same = [1, 1, 0, 1, 1, 1, 1, 1]
+    worse, good = [0, 0, 0, 0, 1, 0, 0, 0] * 50, [1, 1, 1, 0, 1, 1, 1, 1] * 50
+    same = good
     archive = Archive.of(
         [
             trial(0, (SMALL, 1), (SMALL, 1), worse, worse),
@@ -113,6 +113,18 @@ def test_a_stage_is_flat_from_the_count_that_no_larger_one_beats():
     assert (curve.model, curve.select, curve.of) == (SMALL, "majority", "stage")
     assert {n: point.value for n, point in curve.points.items()} == {1: 1 / 8, 2: 7 / 8, 8: 7 / 8}
     assert curve.flat_from == 2
+
+
+def test_few_problems_never_make_a_curve_flat_nor_an_interval_a_point():
+    same = [1.0] * 10
+    archive = Archive.of(
+        [trial(i, (SMALL, n), (SMALL, 1), same, same) for i, n in enumerate((1, 2, 8))],
+    )
+    curve = next(c for c in gather(archive, space()).saturation if c.stage == "stage0")
+    assert curve.flat_from is None
+    # Wilson, 10 of 10: 10 / (10 + 1.96^2)
+    assert curve.points[8].low == pytest.approx(10 / (10 + 1.96**2), abs=1e-3)
+    assert curve.points[8].high == 1.0
 
 
 def test_influence_counts_problems_once_however_many_trials_they_were_in():

@@ -60,3 +60,23 @@ def test_a_prompt_that_uses_what_it_is_not_given_is_refused_when_the_allocator_i
     (tmp_path / f"{prompt}.j2").write_text("{{ no_such_thing }}")
     with pytest.raises(InputError, match="'no_such_thing' is undefined"):
         make_allocator(allocator, AllocatorOptions(prompts=str(tmp_path)))
+
+
+def test_a_file_that_is_not_utf8_is_named(tmp_path):
+    (tmp_path / "propose.j2").write_bytes(b"caf\xe9 {{ k }}")
+    with pytest.raises(InputError, match=r"propose\.j2 of llm_zs: the file is not UTF-8"):
+        PromptFiles.load("llm_zs", str(tmp_path))
+
+
+def test_a_misnamed_or_empty_folder_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"holds no \*\.j2 file"):
+        PromptFiles.load("llm_zs", str(tmp_path))
+    (tmp_path / "prpose.j2").write_text("x")
+    with pytest.raises(InputError, match=r"Did you mean `propose\.j2`"):
+        PromptFiles.load("llm_zs", str(tmp_path))
+
+
+def test_a_missing_include_is_said_to_be_one(tmp_path):
+    (tmp_path / "propose.j2").write_text("{% include '/etc/passwd' %}")
+    with pytest.raises(InputError, match=r"there is no file `/etc/passwd` to include"):
+        PromptFiles.load("llm_zs", str(tmp_path)).messages("propose", {})

@@ -157,3 +157,25 @@ def test_a_table_of_280_800_rows_is_read_in_seconds() -> None:
     table = read_draws(Path(os.environ["AGENTTTS_REPLAY"]) / "lcb_code_repair.csv.gz")
     assert len(table.draws) == 280_800
     assert time.process_time() - start < 20
+
+
+def test_negative_token_counts_are_mistakes_with_row_and_column(tmp_path: Path) -> None:
+    told = refused(write(tmp_path, "s,m,7,,p,0,,x,1,-1,1,0,", "s,m,7,,p,1,,x,1,1,-7,0,")).splitlines()
+    assert [line.partition(": ")[2] for line in told] == [
+        "row 2, column prefill_tokens: expected a whole number or nothing, got '-1'",
+        "row 3, column decode_tokens: expected a whole number or nothing, got '-7'",
+    ]
+
+
+def test_a_parent_that_is_not_there_is_a_mistake_with_row_and_column(tmp_path: Path) -> None:
+    told = refused(
+        write(tmp_path, "s,m,7,,p,0,,x,1,1,1,0,", "t,m,7,,p,1,0,x,1,1,1,0,", "t,m,7,,p,2,9,x,1,1,1,0,")
+    )
+    assert told.partition(": ")[2] == (
+        "row 4, column parent_sample_index: expected the sample_index of a draw of problem 'p', which has no draw 9"
+    )
+
+
+def test_a_file_that_is_no_table_by_its_name_is_refused_with_the_names_allowed(tmp_path: Path) -> None:
+    path = write(tmp_path, "s,m,7,,p,0,,x,1,1,1,0,", name="draws.xlsx")
+    assert refused(path) == f"{path}: a table of draws ends in .csv, .csv.gz or .parquet"

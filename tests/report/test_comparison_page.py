@@ -12,6 +12,7 @@ import pytest
 
 from agenttts.budgets.cost import Cost, Unit
 from agenttts.report.comparison_page import comparison_page
+from agenttts.report.comparison_words import pair_table
 from agenttts.report.pages import embedded, escaped
 from agenttts.study.comparison import compare_records
 from agenttts.study.comparison_runs import ComparisonResult, RunOutcome
@@ -90,7 +91,7 @@ def test_control_characters_are_not_shown():
 def test_without_a_finished_study_the_page_says_so():
     nothing = ComparisonResult(None, (), Path("out"), Unit.GFLOPS, Cost(), Cost(), SOURCE)
     text = comparison_page(nothing, title="t", asked="a")
-    assert "there is nothing to compare yet" in text
+    assert "there is nothing to compare" in text
     assert "script-src 'none'" in text
 
 
@@ -134,3 +135,27 @@ def test_a_browser_draws_every_plot_and_runs_nothing_foreign(tmp_path: Path):
     assert "The plot needs JavaScript" not in dom
     assert "<title>Allocators compared</title>" in dom
     assert "owned'\"></script>" not in dom
+
+
+def test_without_javascript_a_note_stands_in_place_of_the_plots():
+    text = without_scripts(made())
+    assert "<noscript><style>.scripted { display: none; }</style></noscript>" in text
+    assert text.count('<section class="scripted">') == text.count('class="plot"') == 4
+    assert text.count("The plots need JavaScript") == 1
+
+
+def test_a_ratio_to_what_was_not_reached_is_told_by_its_bound():
+    def text(*runs: tuple[str, tuple[float, ...]]) -> str:
+        records = [
+            RunRecord(name, seed, best, tuple(range(1, len(best) + 1)))
+            for name, best in runs
+            for seed in range(5)
+        ]
+        (row, *_) = pair_table(compare_records(records))[1]
+        return row[2]
+
+    early, never = (0.5, 0.5, 0.8, 0.8), (0.5,) * 6
+    assert text(("a", early), ("b", never)) == "below 0.50 [unknown, unknown]"  # 3 trials, and more than 6
+    assert text(("a", never), ("b", early)) == "above 2.00 [unknown, unknown]"
+    assert text(("a", early), ("b", early)) == "1.00 [1.00, 1.00]"
+    assert text(("c", never), ("b", never), ("a", early)) == "unknown: neither reached it"

@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 
 import agenttts
-from agenttts.budgets.cost import Unit
+from agenttts.budgets.cost import Unit, plain_digits
+from agenttts.budgets.cost_model import CostModel
+from agenttts.budgets.loading import load_cards
 from agenttts.errors import InputError, RunError
 from agenttts.models.base import CallUsage, Message, Request
 from agenttts.pipeline.base import Allocation
+from agenttts.report.comparison_words import bill_text
 from agenttts.store.base import PaidCall
 from agenttts.store.sql import open_store
 from agenttts.study.comparison_opening import ComparisonRequest, prepare_comparison
@@ -89,6 +92,8 @@ def test_a_comparison_of_something_else_is_refused(recorded_task):
         ({"seeds": 0}, "seeds"),
         ({"batch": 0}, "batch"),
         ({"target": -0.1}, "target"),
+        ({"target": 5}, "less than 1, got 5"),
+        ({"target": 1.0}, "scores lie between 0 and 1"),
         ({"store": "memory:"}, "cannot share a store in memory"),
         ({"planner": "rec/large"}, "none of random asks one"),
     ],
@@ -236,3 +241,60 @@ def test_planner_calls_are_counted_and_paid_for_by_each_study_on_top_of_shared_d
     asyncio.run(bill())
     again = agenttts.compare(recorded_task, ["agent", "random"], seeds=1, **asked)
     assert again.paid.prefill_tokens == result.paid.prefill_tokens + 1000
+
+
+def test_allocators_may_be_named_in_one_text(recorded_task):
+    result = agenttts.compare(recorded_task, "random, grid", seeds=1, confirm=False, **SMALL)
+    assert [run.allocator for run in result.runs] == ["random", "grid"]
+
+
+def test_studies_that_were_not_asked_for_again_are_told_of(recorded_task):
+    asked = {**SMALL, "confirm": False}
+    assert agenttts.compare(recorded_task, ["random", "grid"], seeds=2, **asked).left_out == ()
+    fewer = agenttts.compare(recorded_task, ["random"], seeds=1, **asked)
+    assert fewer.left_out == ("grid", "random (1 more seed)")
+    assert "also holds studies of grid, random (1 more seed)" in fewer.page.read_text()
+    assert len(agenttts.compare(recorded_task, ["random", "grid"], seeds=2, **asked).comparison.records) == 4
+
+
+def test_studies_that_a_search_budget_ended_before_a_trial_are_missing_by_name(recorded_task):
+    asked = {**SMALL, "confirm": False, "search_budget": 3}
+    result = agenttts.compare(recorded_task, ["random", "grid"], seeds=1, **asked)
+    assert {(run.status, run.n_trials, run.has_result) for run in result.runs} == {
+        ("search_budget_exhausted", 0, False)
+    }
+    assert result.comparison is None
+    assert result.exit_code == 3
+    text = result.page.read_text()
+    assert "2 of 2 studies ended at their search budget." in text
+    assert "No study of random, grid has a result" in text
+    assert "the search budget was reached before a trial had ended" in text
+    reports: list[WorkerReport] = []
+    agenttts.compare(recorded_task, ["random", "grid"], seeds=1, report=reports.append, **asked)
+    assert reports == [], "what its budget ended is not begun again"
+
+
+def test_what_the_planner_took_stands_beside_the_spend_that_holds_it(recorded_task):
+    """The tiny model cannot read so long a prompt, so what its calls took is put into the log by hand."""
+    asked = {**SMALL, "n_trials": 8, "confirm": False, "planner": "tiny/m"}
+    result = agenttts.compare(recorded_task, ["agent", "random"], seeds=1, **asked)
+    log = result.runs[0].folder / "events.jsonl"
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    for event in events:
+        if event["event"] == "round" and event.get("planner", {}).get("calls"):
+            event["planner"].update(prefill_tokens=1000, decode_tokens=10)
+    log.write_text("".join(f"{json.dumps(event)}\n" for event in events))
+    again = agenttts.compare(recorded_task, ["agent", "random"], seeds=1, **asked)
+    assert (
+        f"Calls to planners took {plain_digits(again.runs[0].planner_spent.flops / 1e9, 4)} GFLOPs"
+        in bill_text(again)
+    )
+    unit = "gflops"
+    model = CostModel({"tiny/m": load_cards().lookup("tiny/m")})
+    per_call = model.charge("tiny/m", CallUsage(1000, (10,))).flops / 1e9
+    agent, other = table("runs.csv")
+    assert float(agent[f"of_that_planner_{unit}"]) == pytest.approx(per_call)
+    assert other[f"of_that_planner_{unit}"] == ""
+    shares = [row[f"of_that_planner_{unit}"] for row in table("curves.csv") if row["allocator"] == "agent"]
+    assert float(shares[0]) == 0, "the opening asks nobody"
+    assert float(shares[-1]) == pytest.approx(per_call)

@@ -134,3 +134,10 @@ def test_holm_by_hand():
 def test_the_fewest_seeds_are_those_whose_smallest_p_can_pass(n_tests: int, fewest: int):
     assert fewest_seeds(n_tests, 0.95) == fewest
     assert 2 ** (1 - fewest) * n_tests < 0.05 <= 2 ** (2 - fewest) * n_tests
+
+
+def test_resamples_in_which_neither_arrived_widen_the_interval_of_a_ratio_at_both_ends():
+    ratio = ratio_estimate([2, 2, INF], [4, 4, INF])
+    assert ratio is not None
+    assert ratio.value == 0.5
+    assert (ratio.low, ratio.high) == (0, INF)

@@ -212,7 +212,9 @@ async def test_the_budget_of_the_planner_holds(tmp_path: Path, task: Task, optio
         assert not server.bodies
     assert len(result.trials) == 9
     assert result.planner is not None
-    assert "the planner's budget of 20 tokens is used up" in " ".join(result.planner.notes)
+    assert (result.planner.calls, result.planner.failed) == (0, 0)
+    assert result.planner.refused > 0
+    assert "the planner's budget is 20 tokens, of which 0 tokens are spent" in " ".join(result.planner.notes)
 
 
 async def test_the_budget_of_the_planner_counts_over_all_runs(
@@ -233,7 +235,80 @@ async def test_the_budget_of_the_planner_counts_over_all_runs(
     assert result.planner is not None
     assert 7000 * len(server.bodies) <= 20_000
     assert 1 <= len(server.bodies) <= 2
-    assert result.planner.failed > 0
+    assert result.planner.refused > 0
+
+
+async def test_the_cap_needs_a_price_of_the_planner_alone(tmp_path: Path, task: Task, options: StudyOptions):
+    price = {"input_per_million_usd": 2, "output_per_million_usd": 8}
+    with local_server(always=advising) as server:
+        priced = asking(options, server.url, planner_budget=Budget(1.0, Unit.USD))
+        priced = replace(priced, planner=card(server.url, price=price))
+        result = await make(tmp_path, task, priced).run()
+    assert result.planner is not None
+    assert result.planner.spent is not None
+    assert result.planner.spent.usd == pytest.approx(
+        (2 * result.planner.prefill_tokens + 8 * result.planner.decode_tokens) * 1e-6
+    )
+    assert result.spent.usd is None
+
+
+async def test_billed_replies_without_content_are_on_the_planner_s_line(
+    tmp_path: Path, task: Task, options: StudyOptions
+):
+    def nothing(body: Body) -> Body:
+        return {**completion(body, contents=[""]), "choices": []}
+
+    with local_server(always=nothing) as server:
+        result = await make(tmp_path, task, asking(options, server.url)).run()
+        n_requests = len(server.bodies)
+    assert result.planner is not None
+    assert result.spent_on_task is not None
+    assert result.planner.calls == n_requests > 0
+    assert result.planner.prefill_tokens > 0
+    apart = result.spent_on_task.prefill_tokens + result.planner.prefill_tokens
+    assert apart == pytest.approx(result.spent.prefill_tokens)
+
+
+class _StopInTheSecondCall:
+    """Cancels the study while the planner is asked for the second time."""
+
+    def __init__(self) -> None:
+        self.n_asked = 0
+        self.messages: list[str] = []
+        self.task: asyncio.Task[StudyResult] | None = None
+
+    def on(self, event: ProgressEvent) -> None:
+        self.n_asked += event.kind == "planning"
+        self.messages.append(event.message)
+        if self.n_asked == 2 and self.task is not None:
+            self.task.cancel()
+
+
+async def test_calls_of_a_round_that_was_cut_off_are_on_the_planner_s_line(
+    tmp_path: Path, task: Task, options: StudyOptions, store_url: str
+):
+    with local_server(always=saying("no JSON")) as server:
+        study = make(tmp_path, task, asking(options, server.url), store_url)
+        stop = _StopInTheSecondCall()
+        stop.task = asyncio.create_task(study.run(stop))
+        with pytest.raises(asyncio.CancelledError):
+            await stop.task
+        cut = study.result()
+        again = await Study.open(study.folder).run()
+    assert "asking the planner adviser (for 120 s at most)" in stop.messages
+    assert cut.planner is not None
+    assert cut.planner.calls == 1
+    assert cut.planner.prefill_tokens > 0
+    assert again.n_asked_now > 0
+
+
+async def test_a_planner_without_parameters_that_is_not_asked_leaves_flops_known(
+    tmp_path: Path, task: Task, options: StudyOptions
+):
+    few = replace(asking(options, closed_port_url(), planner_budget=Budget(20, Unit.TOKENS)), n_trials=3)
+    few = replace(few, planner=card(closed_port_url(), parameters=None))
+    result = await make(tmp_path, task, few).run()
+    assert result.spent.flops is not None
 
 
 async def test_a_planner_that_cannot_be_billed_against_the_search_budget_is_refused_at_once(

@@ -98,3 +98,18 @@ def test_a_condition_is_part_of_what_a_task_is(project: Write) -> None:
 def test_a_task_that_runs_on_recordings_says_how_to_get_them(tmp_path: Path) -> None:
     with pytest.raises(TaskFileError, match=r"agenttts record import TABLE\.\.\. --task aime --out DIR"):
         Task.load(Path(__file__).parents[2] / "tasks" / "aime" / "task.yaml")
+
+
+@pytest.mark.parametrize(
+    ("below", "told"),
+    [
+        ("[]", "expected at least one threshold, the list is empty"),
+        (".nan", "expected a number of at least 0 and at most 1.01, got nan"),
+        ("[0]", "the stage never runs: no measure is below 0."),
+    ],
+)
+def test_thresholds_of_no_use_are_told_once(project: Write, below: str, told: str) -> None:
+    with pytest.raises(TaskFileError) as caught:
+        Task.load(project(when(f"{{stage: draft, below: {below}}}")))
+    assert len(caught.value.mistakes) == 1
+    assert told in str(caught.value)

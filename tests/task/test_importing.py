@@ -316,8 +316,9 @@ def test_a_task_with_a_recipe_is_ready_after_one_command(tmp_path: Path, task_fo
 
 
 def test_importing_beside_the_task_leaves_its_own_files_alone(tmp_path: Path, task_folder: Path) -> None:
-    path = table(tmp_path, votes(variant="full"), "old.csv")
-    result = import_tables([path], task_folder, task=str(task_folder))
+    old = table(tmp_path, votes(variant="full"), "old.csv")
+    new = table(tmp_path, [line.replace(",p", ",q") for line in votes(variant="full")], "new.csv")
+    result = import_tables([old, new], task_folder, task=str(task_folder))
     assert sorted(path.name for path in result.files) == ["cells.csv", "rows.jsonl"]
     assert (task_folder / "task.yaml").read_text() == TASK
 
@@ -375,3 +376,20 @@ def test_one_command_makes_the_task_aime_ready(tmp_path: Path) -> None:
     task = Task.load(tmp_path / "out")
     assert (len(task.search), len(task.test())) == (30, 30)
     assert {problem.id[:6] for problem in task.search} == {"aime24"}
+
+
+def test_a_task_without_a_recipe_is_refused_and_nothing_written(tmp_path: Path, task_folder: Path) -> None:
+    (task_folder / "import.yaml").unlink()
+    path = table(tmp_path, votes(variant="full"), "old.csv")
+    with pytest.raises(InputError, match=r"no import\.yaml beside"):
+        import_tables([path], tmp_path / "out", task=str(task_folder))
+    assert not (tmp_path / "out").exists()
+
+
+def test_draws_that_do_not_fit_the_task_are_an_error(tmp_path: Path, task_folder: Path) -> None:
+    tables = [
+        table(tmp_path, votes(n_problems=4, variant="other"), "old.csv"),
+        table(tmp_path, [line.replace(",p", ",q") for line in votes(variant="other")], "new.csv"),
+    ]
+    with pytest.raises(InputError, match="do not fit the task: stage first has no draws of small"):
+        import_tables(tables, tmp_path / "out", task=str(task_folder))

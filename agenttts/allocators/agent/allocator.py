@@ -7,14 +7,14 @@ harm: a reply that is malformed, hostile, late or absent costs the round's call 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from agenttts.allocators.agent.replies import MOST_INSIGHTS, Advice, agent_schema, read_advice, usable
-from agenttts.allocators.agent.sharing import Patience, planner_slots
+from agenttts.allocators.agent.sharing import FIRST, Patience, next_number, planner_slots
 from agenttts.allocators.base import (
     AllocatorOptions,
     Briefing,
@@ -27,13 +27,13 @@ from agenttts.allocators.base import (
 )
 from agenttts.allocators.conversing import clean, known_switches, space_facts, trial_facts
 from agenttts.allocators.curves import Curves
-from agenttts.allocators.equal_budget import equal_budget_trials
+from agenttts.allocators.equal_budget import equal_budget_trials, remembered_opening
 from agenttts.allocators.evidence import Evidence, evidence_text, gather
 from agenttts.allocators.prompt_files import PromptFiles
+from agenttts.allocators.rehearsal import rehearsal_archive, rehearsal_space
 from agenttts.allocators.space import Space
-from agenttts.budgets.cost import Budget, Unit
 from agenttts.models.base import Message
-from agenttts.pipeline.base import StageChoice
+from agenttts.pipeline.base import Allocation
 from agenttts.study.archive import Archive
 
 __all__ = ["Agent"]
@@ -102,23 +102,26 @@ class Agent:
 
     def _rehearse(self) -> None:
         """Render every prompt once, so that a broken one is found before anything is spent."""
-        space = Space(((StageChoice("stage", "model", 1, "first"),),), ((1.0,),), Budget(1.0, Unit.TOKENS))
-        self._first_messages(Archive(insights=(Insight("text"),)), space, Evidence(), 1, ("note",))
+        space = rehearsal_space()
+        archive = rehearsal_archive(space)
+        self._first_messages(archive, space, gather(archive, space), 1, ("note",))
         self._repair_message(space, 1, ("problem",))
 
     def converse(self, archive: Archive, space: Space, k: int, rng: np.random.Generator) -> Conversation:
         """See `ConversingAllocator.converse`."""
         archive = replace(archive, trials=Archive.of(archive.trials).trials)
-        opened = self._opening(archive, space)[:k]
+        first = {FIRST: next_number(archive)}
+        opened, memory = self._opening(archive, space)
         if opened:
-            proposals = self._filled(opened, archive, space, k, rng)
-            return Turn(proposals, memory={"opening": True})
+            proposals = self._filled(opened[:k], archive, space, k, rng)
+            return Turn(proposals, memory={**first, **memory})
         patience = Patience.of(archive)
         slots = planner_slots(archive, k, len(archive.memory), planner=self.name, curves=CURVES)
         if slots == 0 or patience.skip > 0:
             proposals = self._filled([], archive, space, k, rng)
-            return Turn(proposals, memory={**patience.skipped().to_json(), "told": _told(archive)})
-        heard = yield from self._ask(archive, space, max(k, slots))
+            memory = {**first, **patience.skipped().to_json(), "told": _told(archive)}
+            return Turn(proposals, notes=patience.notes, memory=memory)
+        heard = yield from self._ask(archive, space, k)
         known = archive.with_turn(heard.advice.insights, heard.advice.sketches, {})
         proposals = self._filled(list(heard.proposals[:slots]), known, space, k, rng)
         return Turn(
@@ -126,25 +129,24 @@ class Agent:
             heard.advice.insights,
             heard.advice.sketches,
             heard.notes,
-            {**patience.after(failed=heard.failed).to_json(), "told": list(heard.told[:MOST_TOLD])},
+            {**first, **patience.after(failed=heard.failed).to_json(), "told": list(heard.told[:MOST_TOLD])},
         )
 
     # --- without a planner -------------------------------------------------------------------------------------
 
-    def _opening(self, archive: Archive, space: Space) -> list[Proposal]:
-        """Return the trials of the opening that are still to come."""
-        planned = equal_budget_trials(space)
-        step = max(1.0, len(planned) / MOST_OPENING)
-        chosen = [planned[int(i * step)] for i in range(min(MOST_OPENING, len(planned)))]
+    def _opening(self, archive: Archive, space: Space) -> tuple[list[Proposal], dict[str, Any]]:
+        """Return the trials of the opening that are still to come, and what to remember of it."""
+        chosen, memory = remembered_opening(archive, lambda: _thinned(equal_budget_trials(space)))
         n_done = sum(trial.origin == OPENING for trial in archive.trials)
         if n_done >= len(chosen) or len(archive.trials) >= 2 * MOST_OPENING:
-            return []
+            return [], {}
         seen = {trial.allocation for trial in archive.trials}
-        return [
+        due = [
             Proposal(allocation, OPENING, "opening: a model at the price of its stage's largest")
             for allocation in chosen
-            if allocation not in seen and allocation not in archive.tried
+            if allocation not in seen and allocation not in archive.tried and space.feasible(allocation)
         ]
+        return due, memory
 
     def _filled(
         self, first: list[Proposal], archive: Archive, space: Space, k: int, rng: np.random.Generator
@@ -216,6 +218,11 @@ class Agent:
 
     def _form(self, space: Space, k: int) -> dict[str, Any]:
         return {**space_facts(self.briefing, space), "k": k, "most_insights": MOST_INSIGHTS}
+
+
+def _thinned(planned: Sequence[Allocation]) -> list[Allocation]:
+    step = max(1.0, len(planned) / MOST_OPENING)
+    return [planned[int(i * step)] for i in range(min(MOST_OPENING, len(planned)))]
 
 
 def _insight_facts(insight: Insight) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from agenttts.allocators.base import Insight, Proposal, Sketch
-from agenttts.allocators.conversing import Wish, clean, json_values, read_wishes, reply_schema
+from agenttts.allocators.conversing import Wish, clean, json_values, object_schema, read_wishes, reply_schema
 from agenttts.allocators.evidence import Evidence
 from agenttts.allocators.space import Space
 from agenttts.pipeline.base import Allocation
@@ -54,7 +54,7 @@ def agent_schema(space: Space) -> dict[str, Any]:
     stages = [choices[0].stage for choices in space.stages]
     models = list(dict.fromkeys(choice.model for choices in space.stages for choice in choices))
     number = {"type": "number"}
-    return _object(
+    return object_schema(
         {
             "insights": _list(
                 {"text": {"type": "string"}, "trials": {"type": "array", "items": {"type": "integer"}}}
@@ -70,16 +70,7 @@ def agent_schema(space: Space) -> dict[str, Any]:
 
 
 def _list(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "array", "items": _object(properties)}
-
-
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    return {"type": "array", "items": object_schema(properties)}
 
 
 def read_advice(text: str, archive: Archive, space: Space, evidence: Evidence) -> Advice:

@@ -9,7 +9,7 @@ lucky.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from agenttts.allocators.curves.model import CurvesModel
 from agenttts.allocators.curves.samples import run_shares
 from agenttts.allocators.space import Indices, Space
+from agenttts.pipeline.base import StageChoice
 
 __all__ = ["Pick", "best_batch", "log_worth", "to_pay"]
 
@@ -43,13 +44,13 @@ class Pick:
 
 
 def best_batch(
-    model: CurvesModel, held: Mapping[tuple[str, str], int], candidates: Indices, k: int
+    model: CurvesModel, held: Mapping[tuple[str, str, str], int], candidates: Indices, k: int
 ) -> list[Pick]:
     """Return up to `k` candidates, best first, each chosen as if those before it had scored as predicted.
 
     Args:
         model: The fit.
-        held: (stage, model) -> samples that the store holds.
+        held: See `Archive.held_by_label`.
         candidates: Allocations to choose from.
         k: Size of the batch.
     """
@@ -66,7 +67,7 @@ def _reference(model: CurvesModel, mean: Floats) -> float:
 
 def _sequence(
     model: CurvesModel,
-    held: dict[tuple[str, str], int],
+    held: dict[tuple[str, str, str], int],
     pool: Indices,
     mean: Floats,
     ratio: Floats,
@@ -88,25 +89,67 @@ def _sequence(
         covariance = covariance - np.outer(covariance[i], covariance[i]) / (covariance[i, i] + model.noise)
         incumbent = max(incumbent, float(mean[i]))
         for choice in model.space.allocation(pool[i]).choices:
-            place = (choice.stage, choice.model)
+            place = (choice.stage, choice.model, choice.select)
             held[place] = max(held.get(place, 0), choice.n_samples)
     return found
 
 
-def to_pay(space: Space, held: Mapping[tuple[str, str], int], indices: Indices) -> Floats:
-    """Return the expected cost of the draws that no trial has made yet, per problem, shape (n_allocations,).
+def to_pay(space: Space, held: Mapping[tuple[str, str, str], int], indices: Indices) -> Floats:
+    """Return the expected cost of what no trial has paid for yet, per problem, shape (n_allocations,).
 
-    A conditional stage counts with the share of problems on which it is expected to run.
+    A conditional stage counts with the share of problems on which it is expected to run. What a selector pays for
+    (verifier, fusion) on top of the draws is held where the same selector was tried alone.
+
+    Args:
+        space: The costs.
+        held: See `Archive.held_by_label`.
+        indices: Allocations, shape (n_allocations, n_stages).
     """
     shares = run_shares(space, indices)
     total = np.zeros(len(indices))
     for s, (choices, costs) in enumerate(zip(space.stages, space.costs, strict=True)):
         stage = choices[0].stage
         reach = PARTLY_HELD if space.structure.needs.get(stage) else 1.0
-        due = [1 - reach * min(1.0, held.get((c.stage, c.model), 0) / c.n_samples) for c in choices]
-        cost = np.maximum(np.array(costs) * np.array(due), 0.0)[indices[:, s]]
+        full = np.array(costs)
+        draws = _draws_part(choices, costs)
+        drawn = np.array([_share(_held(held, c), c.n_samples) for c in choices])
+        selected = np.array([_selected(space, held, c) for c in choices])
+        due = full - reach * (draws * drawn + (full - draws) * selected)
+        cost = np.maximum(due, 0.0)[indices[:, s]]
         total += cost * shares[s] if s in shares else cost
     return total
+
+
+def _share(n_held: int, n_samples: int) -> float:
+    return min(1.0, n_held / n_samples)
+
+
+def _held(held: Mapping[tuple[str, str, str], int], choice: StageChoice) -> int:
+    place = (choice.stage, choice.model)
+    return max((n for (stage, model, _), n in held.items() if (stage, model) == place), default=0)
+
+
+def _selected(space: Space, held: Mapping[tuple[str, str, str], int], choice: StageChoice) -> float:
+    """Return the share held of what the selector pays for: verified draws serve again, a fusion of others does not."""
+    n_held = held.get((choice.stage, choice.model, choice.select), 0)
+    if space.structure.kind(choice) == "fusion":
+        return float(n_held == choice.n_samples)
+    return _share(n_held, choice.n_samples)
+
+
+def _draws_part(choices: Sequence[StageChoice], costs: Sequence[float]) -> Floats:
+    """Return what the draws alone cost: the cheapest selector of as many samples, or that many times one sample."""
+    least: dict[tuple[str, float | None, int], float] = {}
+    for choice, cost in zip(choices, costs, strict=True):
+        place = (choice.model, choice.below, choice.n_samples)
+        least[place] = min(least.get(place, cost), cost)
+    return np.array(
+        [
+            min(least[c.model, c.below, n], n * least.get((c.model, c.below, 1), np.inf))
+            for c in choices
+            for n in (c.n_samples,)
+        ]
+    )
 
 
 def log_worth(mean: Floats, deviation: Floats, incumbent: float, pay: Floats) -> Floats:

@@ -62,7 +62,7 @@ class Curves:
         rows = candidates(model, archive, rng, archive.tried | taken)
         if k <= 0 or len(rows) == 0:
             return []
-        batch = best_batch(model, archive.held, rows, k)
+        batch = best_batch(model, archive.held_by_label, rows, k)
         batch = [pick for pick in batch if model.residual.believed or _promising(model, pick)]
         if not batch:
             return []

@@ -58,7 +58,10 @@ def candidates(
         return rows
     mean = model.cheap_mean(rows)
     worth = log_worth(
-        mean, np.full(len(rows), _deviation(model)), float(mean.max()), to_pay(space, archive.held, rows)
+        mean,
+        np.full(len(rows), _deviation(model)),
+        float(mean.max()),
+        to_pay(space, archive.held_by_label, rows),
     )
     top = np.argpartition(-worth, SHORTLIST)[:SHORTLIST]
     near = _without(space, _around(space, archive), taken)

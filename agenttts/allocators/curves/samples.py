@@ -173,14 +173,15 @@ class Samples:
         found = []
         for t in sorted(self._using(stage, model), key=lambda t: -self.trials[t].allocation[stage].n_samples):
             choice = self.trials[t].allocation[stage]
-            if choice.n_samples == 1 or choice.select != label:
+            # A score averaged over more draws than these is no outcome of their count of right ones.
+            averaged = stage in self.trials[t].estimated_from
+            if choice.n_samples == 1 or choice.select != label or averaged:
                 continue
             sums, counts = self._drawn[t, stage]
             scores = self.trials[t].stage_scores.get(stage, {})
             score = np.array([scores.get(name, np.nan) for name in self.problems])
             use = ~np.isnan(score) & (counts > 0) & ~taken
             if use.any():
-                # The score may be an expectation over more draws than n: then so is the count of right ones.
                 right = sums[use] / counts[use] * choice.n_samples
                 found.append(Selected(choice.n_samples, np.flatnonzero(use), right, score[use]))
                 taken |= use

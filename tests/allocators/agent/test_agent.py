@@ -12,7 +12,7 @@ import pytest
 
 from agenttts.allocators.agent import Agent
 from agenttts.allocators.agent.replies import read_advice
-from agenttts.allocators.agent.sharing import Patience, planner_slots
+from agenttts.allocators.agent.sharing import Patience, credit, planner_slots
 from agenttts.allocators.base import (
     AllocatorOptions,
     Insight,
@@ -286,7 +286,35 @@ def test_rounds_without_a_call_keep_what_the_planner_is_to_be_told():
     resting = opened().with_turn([], [], {"failed_in_row": 3, "skip": 1, "told": ["mind this"]})
     turn, calls = converse(resting)
     assert not calls
-    assert turn.memory == {"failed_in_row": 3, "skip": 0, "told": ["mind this"]}
+    first = len(opened().trials)
+    assert turn.memory == {"first": first, "failed_in_row": 3, "skip": 0, "told": ["mind this"]}
+    assert turn.notes == ("planner not asked: 3 failures in a row, next in 1 round",)
+
+
+def test_the_opening_stays_as_it_was_first_planned_when_costs_change():
+    first, _ = converse(Archive(), k=1)
+    space = task().space
+    dearer = replace(space, costs=(space.costs[0], tuple(1.5 * cost for cost in space.costs[1])))
+    kept = Archive().with_turn([], [], first.memory)
+    turn = hold(Agent().converse(kept, dearer, 20, np.random.default_rng(1)), lambda _: PlannerAnswer(None))
+    planned = [Allocation.from_json(entry) for entry in first.memory["opening"]]
+    opening = [p.allocation for p in turn.proposals if p.origin == "opening"]
+    assert opening == [allocation for allocation in planned if dearer.feasible(allocation)]
+    assert opening
+    assert "opening" not in turn.memory
+
+
+def test_a_misspelt_name_in_the_users_history_is_found_when_it_is_made(tmp_path):
+    (tmp_path / "propose.j2").write_text("{% for t in history %}{{ t.nmber }}{% endfor %}", encoding="utf-8")
+    with pytest.raises(InputError, match="nmber"):
+        make_allocator("agent", AllocatorOptions(prompts=tmp_path))
+
+
+def test_of_two_equal_gains_in_one_round_both_count():
+    start, *pair = history(("opening", 0.1), ("agent", 0.5), ("curves", 0.5)).trials
+    known = Archive((start, *pair), memory=({"first": 0}, {"first": 1}))
+    assert credit(known, "agent", 0.0) == pytest.approx(0.9 * 0.4 / 4.9)
+    assert credit(known, "curves", 0.0) == pytest.approx(0.4 / 5)
 
 
 # --- making ------------------------------------------------------------------------------------------------------

@@ -55,7 +55,9 @@ def test_a_shortlist_holds_the_most_worthy_of_all_allocations():
     def worth(rows: np.ndarray) -> np.ndarray:
         mean, _, gap = model.against_incumbent(rows)
         # The dearest of all sets the floor, so the same rows have the same worth in both sets.
-        pay = np.append(to_pay(space, archive.held, rows), to_pay(space, archive.held, every).max())
+        pay = np.append(
+            to_pay(space, archive.held_by_label, rows), to_pay(space, archive.held_by_label, every).max()
+        )
         return log_worth(np.append(mean, 0.0), np.append(gap, 1e-3), incumbent[1], pay)[:-1]
 
     tried = np.array([space.index(a) for a in archive.tried])
@@ -77,7 +79,7 @@ def test_nothing_that_was_tried_or_is_too_dear_is_a_candidate():
 def test_what_is_held_is_free_and_more_costs_the_difference():
     space = chain_space(1, {"simulated/m0": 2.0}, (1, 2, 4, 8))
     rows = np.arange(4)[:, None]
-    assert to_pay(space, {("stage0", "simulated/m0"): 4}, rows) == pytest.approx([0, 0, 0, 8.0])
+    assert to_pay(space, {("stage0", "simulated/m0", "majority"): 4}, rows) == pytest.approx([0, 0, 0, 8.0])
     assert to_pay(space, {}, rows) == pytest.approx([2, 4, 8, 16])
 
 
@@ -96,3 +98,13 @@ def test_worth_is_the_logarithm_of_expected_improvement_by_integration(gap: floa
     expected = float(np.sum(np.maximum(draws, 0) * density) * (draws[1] - draws[0]))
     found = log_worth(np.array([gap]), np.array([deviation]), 0.0, np.array([1.0]))[0] + np.log(1.5)
     assert found == pytest.approx(np.log(expected), abs=1e-3)
+
+
+def test_held_draws_do_not_pay_for_the_verifier_until_its_selector_was_tried():
+    space = chain_space(1, {"simulated/m0": 10.0}, (1, 8), ("majority", "best_of_n"), budget=500.0)
+    place = next(i for i, c in enumerate(space.stages[0]) if (c.n_samples, c.select) == (8, "best_of_n"))
+    costs = [400.0 if i == place else 10.0 * c.n_samples for i, c in enumerate(space.stages[0])]
+    dear = Space(space.stages, (tuple(costs),), space.budget, space.structure)
+    rows = np.array([[place]])
+    assert to_pay(dear, {("stage0", "simulated/m0", "majority"): 8}, rows) == pytest.approx([320.0])
+    assert to_pay(dear, {("stage0", "simulated/m0", "best_of_n"): 8}, rows) == pytest.approx([0.0])
