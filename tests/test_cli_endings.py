@@ -21,21 +21,21 @@ def words(text: str) -> str:
 
 
 def test_check_tells_where_a_default_budget_stands_that_is_too_small(recorded_task: Path) -> None:
-    text = recorded_task.read_text().replace("default: 0.6", "default: 0.06")
+    text = recorded_task.read_text().replace("default: 0.6", "default: 0.05")
     recorded_task.write_text(text)
     line = text[: text.index("budget:")].count("\n") + 1
     done = agenttts("check", recorded_task)
     assert done.exit_code == 3
-    assert f"task.yaml:{line}: budget.default: no allocation fits the budget of 0.06 GFLOPs" in words(
+    assert f"task.yaml:{line}: budget.default: no allocation fits the budget of 0.05 GFLOPs" in words(
         done.stderr
     )
-    assert "expected to cost 0.064 GFLOPs" in words(done.stderr)
+    assert "expected to cost 0.06 GFLOPs" in words(done.stderr)
 
 
 def test_check_names_the_option_where_its_budget_is_too_small(recorded_task: Path) -> None:
-    done = agenttts("check", recorded_task, "--budget", "0.06")
+    done = agenttts("check", recorded_task, "--budget", "0.05")
     assert done.exit_code == 3
-    assert "--budget 0.06: no allocation fits" in words(done.stderr)
+    assert "--budget 0.05: no allocation fits" in words(done.stderr)
 
 
 @pytest.mark.parametrize(
