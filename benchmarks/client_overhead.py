@@ -152,10 +152,10 @@ def check(choices: list[Any], n: int) -> None:
 
 
 def bare_openai(url: str, *, aiohttp: bool) -> Call:
-    import httpx
+    import httpx2
     import openai
 
-    limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
+    limits = httpx2.Limits(max_connections=64, max_keepalive_connections=64)
     make = openai.DefaultAioHttpClient if aiohttp else openai.DefaultAsyncHttpxClient
     client = openai.AsyncOpenAI(api_key="none", base_url=url, max_retries=0, http_client=make(limits=limits))
 
@@ -220,7 +220,7 @@ async def compare(url: str, *, n_calls: int, repetitions: int, in_flight: int) -
     ours = {source: Ours(url, source) for source in ("openai", "litellm")}
     calls: dict[str, Call] = {
         "bare aiohttp loop": bare_aiohttp(url),
-        "openai, httpx": bare_openai(url, aiohttp=False),
+        "openai, httpx2": bare_openai(url, aiohttp=False),
         "openai, aiohttp": bare_openai(url, aiohttp=True),
         "ours (openai)": ours["openai"].call,
         "ours (openai), store and ledger": Ours(url, "openai", stored=True).call,
@@ -329,7 +329,7 @@ def main() -> int:
             "in_flight": memory,
             "python": platform.python_version(),
             "machine": platform.machine(),
-            "packages": {name: version(name) for name in ("openai", "litellm", "aiohttp", "httpx")},
+            "packages": {name: version(name) for name in ("openai", "litellm", "aiohttp", "httpx2")},
         }
         OUT.parent.mkdir(parents=True, exist_ok=True)
         OUT.write_text(json.dumps(report, indent=1) + "\n")

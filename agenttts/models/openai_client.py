@@ -121,15 +121,15 @@ class OpenAITransport:
             await client.close()
 
     def _connect(self) -> AsyncOpenAI:
-        import httpx
+        import httpx2
         from openai import AsyncOpenAI, DefaultAioHttpClient
 
         # Deadlines are ours, for the attempt as a whole; only connecting has one of its own.
-        timeout = httpx.Timeout(None, connect=15.0)
-        limits = httpx.Limits(
+        timeout = httpx2.Timeout(None, connect=15.0)
+        limits = httpx2.Limits(
             max_connections=self._max_connections, max_keepalive_connections=self._max_connections
         )
-        self._raw = httpx.Response
+        self._raw = httpx2.Response
         self._client = AsyncOpenAI(
             api_key=self._key,
             base_url=self._url,
