@@ -105,9 +105,9 @@ def _stage_lines(stage: StageBlock) -> list[str]:
         return [f"  function  {clean(stage.function)}"]
     sampling = stage.sampling
     rows = [
-        ("models", ", ".join(map(clean, stage.models))),
+        ("models", ", ".join(map(clean, stage.variants))),
         ("samples", ", ".join(map(str, stage.sample_counts))),
-        ("select", ", ".join(clean(way.name) for way in stage.select) + _pooled(stage)),
+        ("select", ", ".join(clean(way.name) for way in stage.ways) + _pooled(stage)),
         *([("when", when_text(stage.when))] if stage.when is not None else []),
         ("parse", stage.parse.rule),
         ("sampling", f"temperature {sampling.temperature:g}, at most {plural(sampling.max_tokens, 'token')}"),
@@ -165,7 +165,7 @@ def space_text(task: Task, options: StudyOptions, known: StudyForecast) -> str:
 
 
 def _models(task: Task) -> list[str]:
-    return [model for name in task.llm_stages for model in task.file.stages[name].models]
+    return [model for name in task.llm_stages for model in task.file.stages[name].variants]
 
 
 def check_json(task: Task, options: StudyOptions, known: StudyForecast) -> dict[str, Any]:

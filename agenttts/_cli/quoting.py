@@ -108,7 +108,7 @@ def recorded_means(task: Task) -> dict[tuple[Part, str, str], float]:
     found: dict[tuple[Part, str, str], float] = {}
     ids = {problem.id for problem in task.search}
     for name in task.llm_stages:
-        for model in task.file.stages[name].models:
+        for model in task.file.stages[name].variants:
             card = task.cards[model]
             if card.source != "recorded" or card.table is None:
                 continue
@@ -125,8 +125,10 @@ def _unknown_lengths(task: Task, recorded: Mapping[tuple[Part, str, str], float]
         name
         for name in task.llm_stages
         for block in [task.file.stages[name]]
-        if block.lengths.decode_tokens is None
-        and any(("decode", name, model) not in recorded for model in block.models)
+        if any(
+            block.decode_tokens_of(model) is None and ("decode", name, model) not in recorded
+            for model in block.variants
+        )
     )
 
 
@@ -149,7 +151,7 @@ def rendered_prefill(task: Task) -> dict[tuple[str, str], float]:
             texts = [prompt.render(variables(problem, nothing)) for problem in task.search[:N_RENDERED]]
         except PromptRenderError:
             continue
-        for model in block.models:
+        for model in block.variants:
             found[name, model] = _mean_tokens(task, model, texts) + _quoted_tokens(task, block)
     return found
 

@@ -345,7 +345,7 @@ def refuse_hopeless(task: Task, cost_model: CostModel, budget: Budget) -> None:
     least = CallUsage(0, (1,))
     # How often a stage runs whose condition may fail is not known: on no problem at all, perhaps.
     certain = [
-        block.models
+        block.variants
         for block in (task.file.stages[name] for name in task.llm_stages)
         if block.when is None or min(block.when.below) > 1
     ]

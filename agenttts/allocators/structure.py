@@ -41,7 +41,7 @@ class Structure:
         return cls(
             needs={name: _llm_needs(name, stages, llm) for name in stages if name in llm},
             final=final if final in llm else None,
-            kinds={(name, way.name): way.kind for name in llm for way in stages[name].select},
+            kinds={(name, way.name): way.kind for name in llm for way in stages[name].ways},
             when={name: block.when.stage for name, block in stages.items() if block.when is not None},
         )
 
@@ -82,11 +82,11 @@ def _offered(
     name: str, block: StageBlock, max_recorded: Callable[[str, str], int | None] | None
 ) -> tuple[StageChoice, ...]:
     choices: dict[StageChoice, None] = {}
-    for model in block.models:
+    for model in block.variants:
         limit = max_recorded(name, model) if max_recorded is not None else None
         counts = [n for n in block.sample_counts if limit is None or n <= limit]
         for n in counts:
-            for way in block.select:
+            for way in block.ways:
                 if n > 1 and way.kind == "first" and 1 in counts:
                     continue
                 choices[StageChoice(name, model, n, "first" if n == 1 else way.name)] = None

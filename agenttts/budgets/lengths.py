@@ -20,7 +20,7 @@ from agenttts.budgets.run_shares import RunShares
 from agenttts.pipeline.base import Allocation, StageChoice
 
 if TYPE_CHECKING:
-    from agenttts.task.schema import SelectBlock, TaskFile
+    from agenttts.task.schema import SelectBlock, StageBlock, TaskFile
     from agenttts.task.task import Task
 
 __all__ = ["Distribution", "Lengths", "Part"]
@@ -191,12 +191,12 @@ class Lengths:
         """
         block = self.file.stages[stage]
         if part == "decode":
-            return float(block.sampling.max_tokens)
+            return float(block.sampling_of(model).max_tokens)
         seen = self._counts.get(("prefill", stage, model))
         if seen:
             return float(max(seen))
         quoted = [self.file.stages[need] for need in block.needs]
-        upstream = sum(need.sampling.max_tokens for need in quoted if need.function is None)
+        upstream = sum(_longest(need) for need in quoted if need.function is None)
         return self._prior(("prefill", stage, model)).value + upstream
 
     def expected_calls(
@@ -264,7 +264,7 @@ class Lengths:
 
     def select_block(self, choice: StageChoice) -> SelectBlock | None:
         """Return the selector that a choice names; `None` for `first` where the task does not list it."""
-        ways = self.file.stages[choice.stage].select
+        ways = self.file.stages[choice.stage].ways
         return next((way for way in ways if way.name == choice.select), None)
 
     def _calls(
@@ -291,9 +291,14 @@ class Lengths:
         if key in self._recorded:
             return _Prior(self._recorded[key], informed=True)
         if part == "decode":
-            return _given_or(block.lengths.decode_tokens, block.sampling.max_tokens)
+            return _given_or(block.decode_tokens_of(model), block.sampling_of(model).max_tokens)
         given = block.lengths.prefill_tokens or self._rendered.get((stage, model))
         return _given_or(given, DEFAULT_PREFILL_TOKENS)
+
+
+def _longest(block: StageBlock) -> int:
+    """Return the most tokens of a stage's completion, whatever its model and mode."""
+    return max(block.sampling_of(variant).max_tokens for variant in block.variants)
 
 
 def _given_or(given: float | None, default: float) -> _Prior:

@@ -162,7 +162,7 @@ class _Plan:
         """Yield the pilot, and the confirmation of allocations like the average of `like`."""
         for name, block in self.lengths.file.stages.items():
             n_samples = pilot_samples(self.lengths.file, name)
-            for model in block.models:
+            for model in block.variants:
                 for call in forecast(StageChoice(name, model, n_samples, "first")):
                     yield call, self.n_pilot
         yield from self._average(forecast, like, N_CONFIRMED * self.n_confirm)

@@ -108,7 +108,7 @@ class RunShares:
     def __init__(self, file: TaskFile) -> None:
         self._when = {name: block.when for name, block in file.stages.items() if block.when is not None}
         self._kinds = {
-            (name, way.name): way.kind for name, block in file.stages.items() for way in block.select
+            (name, way.name): way.kind for name, block in file.stages.items() for way in block.ways
         }
         self._votes: dict[tuple[str, str], dict[str, tuple[int, ...]]] = {}
         self._measured: dict[tuple[str, str, int, str], dict[str, float | None]] = {}

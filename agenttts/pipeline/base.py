@@ -12,9 +12,12 @@ from typing import Any, Literal
 from agenttts.budgets.cost import Cost
 from agenttts.models.base import CallUsage
 
-__all__ = ["Allocation", "Charge", "Failure", "Problem", "Rollout", "StageChoice", "StageOutput"]
+__all__ = ["Allocation", "Charge", "Failure", "Problem", "Purpose", "Rollout", "StageChoice", "StageOutput"]
 
-Purpose = Literal["draw", "fusion", "verify", "judge", "planner"]
+Purpose = Literal["draw", "step", "refine", "escalate", "critic", "fusion", "choose", "verify", "planner"]
+"""What a call is for. `draw`: a sample of the stage's own prompt and model, of which lengths are learnt; `step`: the
+continuation of a reply; `refine`: a reply to feedback; `escalate`: a sample of another model; `critic`: feedback;
+`fusion`, `choose`: one answer of several samples; `verify`: a score."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,12 @@ class StageOutput:
     text: str = ""
     """Text of the selected sample (or of the fusion); empty for function stages."""
     answers: tuple[Any, ...] = ()
-    """Parsed answer of each sample, `None` where parsing failed, shape (n_samples,)."""
+    """Parsed answer of each sample, `None` where parsing failed, shape (n_samples,); of a way that stops early fewer,
+    of one that refines, escalates or searches also those that came of it."""
+    texts: tuple[str, ...] | None = None
+    """Texts of the same samples, where they are not just those drawn for the stage's own prompt; else `None`."""
+    n_plain: int | None = None
+    """How many of the samples, from the first, are independent draws of the choice's model; `None`: all."""
     selected: int | None = None
     """Index of the selected sample; `None` for fusion and functions, and where it is a sample of another stage."""
     verifier_scores: tuple[float | None, ...] = ()

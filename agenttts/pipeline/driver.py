@@ -15,10 +15,9 @@ from agenttts.errors import ProviderError
 from agenttts.models.base import CallUsage, Message, Request, Sample, SamplingParameters
 from agenttts.pipeline.base import Charge, Problem, StageOutput
 from agenttts.pipeline.parsing import Parsed
-from agenttts.pipeline.strategies import Draw, Parse, Strategy, Verify
+from agenttts.pipeline.strategies.steps import Draw, Parse, Step, Strategy, Together
 from agenttts.pipeline.together import together
-from agenttts.verifiers.base import Candidate, Score, Verifier
-from agenttts.verifiers.reward import AskingVerifier
+from agenttts.verifiers.base import Ask, AskingVerifier, Candidate, Score, Told, Verifier, Work
 
 if TYPE_CHECKING:
     from agenttts.models.sampler import Sampler
@@ -90,8 +89,8 @@ class StageRun:
 class _Tally:
     charges: list[Charge] = field(default_factory=list)
     messages: tuple[Message, ...] = ()
-    texts: tuple[str, ...] = ()
-    details: tuple[Mapping[str, Any], ...] = ()
+    samples: list[Sample] = field(default_factory=list)
+    """Those drawn for the stage's own prompt."""
 
 
 async def drive(strategy: Strategy, world: World) -> StageRun:
@@ -109,35 +108,46 @@ async def drive(strategy: Strategy, world: World) -> StageRun:
         output: StageOutput = replace(end.value, charges=tuple(tally.charges))
     finally:
         strategy.close()
-    return StageRun(output, tally.messages, tally.texts, tally.details)
+    if output.texts is not None:
+        return StageRun(output, tally.messages, output.texts)
+    texts = tuple(sample.text for sample in tally.samples)
+    return StageRun(output, tally.messages, texts, tuple(sample.details for sample in tally.samples))
 
 
-async def _answer(step: Draw | Parse | Verify, world: World, tally: _Tally) -> Any:
+async def _answer(step: Step, world: World, tally: _Tally) -> Any:
+    if isinstance(step, Together):
+        return await _all(step, world, tally)
     if isinstance(step, Draw):
         return await _draw(step, world, tally)
     if isinstance(step, Parse):
         return await _parse(step)
-    scores = await verify(step.verifier, step.candidates, world)
-    tally.charges += [
-        Charge(score.model, "verify", score.usage)
-        for score in scores
-        if score.usage is not None and score.model
-    ]
-    return scores
+    return await verify(step.verifier, step.candidates, world, tally.charges)
+
+
+async def _all(step: Together, world: World, tally: _Tally) -> list[Any]:
+    """Take steps at once, each with a bill of its own, so that the whole bill does not depend on who is first."""
+    bills = [_Tally() for _ in step.steps]
+    answers = await together([_answer(one, world, bill) for one, bill in zip(step.steps, bills, strict=True)])
+    for bill in bills:
+        tally.charges += bill.charges
+        tally.messages = tally.messages or bill.messages
+        tally.samples += bill.samples
+    return answers
 
 
 async def _draw(step: Draw, world: World, tally: _Tally) -> list[Sample]:
     request = world.requests.request(
         step.model, step.messages, step.sampling, stage=world.stage, problem_id=world.problem.id
     )
-    drawn = await world.sampler.sample(request, step.n, purpose=step.purpose)
-    tally.charges.append(Charge(step.model, step.purpose, usage_of(drawn.samples)))
-    world.draws.n_paid += drawn.n_paid
-    world.draws.n_reused += drawn.n_reused
+    drawn = await world.sampler.sample(request, step.first + step.n, purpose=step.purpose)
+    samples = list(drawn.samples[step.first :])
+    tally.charges.append(Charge(step.model, step.purpose, usage_of(samples)))
+    world.draws.n_paid += min(drawn.n_paid, step.n)
+    world.draws.n_reused += step.n - min(drawn.n_paid, step.n)
+    tally.messages = tally.messages or step.messages
     if step.purpose == "draw":
-        tally.messages, tally.texts = step.messages, tuple(sample.text for sample in drawn.samples)
-        tally.details = tuple(sample.details for sample in drawn.samples)
-    return list(drawn.samples)
+        tally.samples += samples
+    return samples
 
 
 def usage_of(samples: Sequence[Sample]) -> CallUsage:
@@ -155,22 +165,55 @@ async def _parse(step: Parse) -> list[Parsed]:
     return [step.parser.parse(text) for text in step.texts]
 
 
-async def verify(verifier: Verifier, candidates: Sequence[Candidate], world: World) -> list[Score]:
-    """Return a score per candidate; a verifier that asks a model asks it through the sampler, all at once."""
+async def verify(
+    verifier: Verifier, candidates: Sequence[Candidate], world: World, charges: list[Charge] | None = None
+) -> list[Score]:
+    """Return a score per candidate; a verifier that asks models asks them through the sampler, all at once.
+
+    Args:
+        verifier: Scores.
+        candidates: What is scored.
+        world: The problem, and what is drawn from.
+        charges: The bill that its questions are added to; `None`: nobody is charged.
+    """
     if not isinstance(verifier, AskingVerifier):
         return await verifier.score(world.problem, candidates)
-    return await together([_asked(verifier, candidate, world) for candidate in candidates])
+    procedure = verifier.procedure(world.problem, candidates)
+    try:
+        wanted = next(procedure)
+        while True:
+            told = await together([_told(one, world) for one in wanted]) if wanted else []
+            if charges is not None:
+                charges += [
+                    Charge(one.model, one.purpose, _usage_of_replies(answer.samples))
+                    for one, answer in zip(wanted, told, strict=True)
+                    if isinstance(one, Ask) and answer.samples
+                ]
+            wanted = procedure.send(told)
+    except StopIteration as end:
+        scores: list[Score] = end.value
+        return scores
+    finally:
+        procedure.close()
 
 
-async def _asked(verifier: AskingVerifier, candidate: Candidate, world: World) -> Score:
-    messages, sampling = verifier.ask(candidate)
+def _usage_of_replies(samples: Sequence[Sample]) -> CallUsage:
+    """Return the usage of replies to a verifier; a reward model that only reads has written none."""
+    usage = usage_of(samples)
+    return usage if any(usage.decode_tokens) else replace(usage, decode_tokens=())
+
+
+async def _told(wanted: Ask | Work, world: World) -> Any:
+    """Return what a verifier wanted to know. Where a provider gives up, the verifier is told so."""
+    if isinstance(wanted, Work):
+        return await asyncio.to_thread(wanted.do)
     request = world.requests.request(
-        verifier.model, messages, sampling, stage=world.stage, problem_id=world.problem.id
+        wanted.model, wanted.messages, wanted.sampling, stage=world.stage, problem_id=world.problem.id
     )
     try:
-        drawn = await world.sampler.sample(request, 1, purpose="verify")
+        drawn = await world.sampler.sample(request, wanted.n, purpose=wanted.purpose)
     except ProviderError as error:
         if error.stops_run:
             raise
-        return Score(None, f"{type(error).__name__}: {error}", verifier.model)
-    return verifier.read(drawn.samples[0])
+        return Told((), f"{type(error).__name__}: {error}")
+    return Told(drawn.samples)

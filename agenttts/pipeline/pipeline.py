@@ -310,8 +310,13 @@ def _selected(run: StageRun) -> Candidate:
 async def _stage_scores(
     scorer: Verifier, run: StageRun, world: World
 ) -> tuple[float | None, tuple[float, ...]]:
-    """Return the score of the selected answer and those of all samples; none of these where any is unscored."""
-    selected, *rest = await score_candidates(scorer, [_selected(run), *sample_candidates(run)], world)
+    """Return the score of the selected answer and those of all plain samples; none of these where any is unscored.
+
+    Plain are those that the stage's model drew for the stage's own prompt: what was refined or escalated says nothing
+    of a single sample.
+    """
+    plain = sample_candidates(run)[: run.output.n_plain]
+    selected, *rest = await score_candidates(scorer, [_selected(run), *plain], world)
     values = [score.value for score in rest]
     known = tuple(value for value in values if value is not None)
     return selected.value, known if len(known) == len(values) else ()

@@ -89,7 +89,7 @@ def misfits(allocation: Allocation, task: Task) -> list[str]:
     for choice in allocation.choices:
         if choice.stage in stages:
             block = stages[choice.stage]
-            found += _choice_misfits(choice, task, block.select)
+            found += _choice_misfits(choice, task, block.ways)
             found += _threshold_misfits(choice, runs_on_condition=block.when is not None)
     return found
 

@@ -20,7 +20,17 @@ from agenttts.models.base import Message
 from agenttts.pipeline.base import Problem, StageOutput
 from agenttts.task.schema import PromptBlock
 
-__all__ = ["BUILT_IN_FUSION", "Prompt", "PromptRenderError", "prompt_digest", "variables"]
+__all__ = [
+    "BUILT_IN_CHOICE",
+    "BUILT_IN_CRITIC",
+    "BUILT_IN_FUSION",
+    "BUILT_IN_REFINE",
+    "BUILT_IN_RIVALS",
+    "Prompt",
+    "PromptRenderError",
+    "prompt_digest",
+    "variables",
+]
 
 BUILT_IN_FUSION = PromptBlock(
     user="""\
@@ -37,6 +47,61 @@ Compare the replies, keep what is right in them, mend what is wrong, and write o
 form that the task asks for. Do not speak of the replies."""
 )
 """Used by `fusion` where the task gives no prompt of its own. The stage's system part stays in front of it."""
+BUILT_IN_RIVALS = PromptBlock(
+    user="""\
+{{ prompt }}
+
+Many replies to the task above were written independently of one another. Most of them agree with the first reply
+below; the second reply is the one that most of the others agree with. Either may be wrong.
+
+--- Reply that most agree with
+{{ candidates[0] }}
+
+--- Its strongest rival
+{{ candidates[1] }}
+--- End of the replies
+
+Find where the two part ways, work out which of them is right there, and write one final reply to the task, in the form
+that the task asks for. Do not speak of the replies."""
+)
+"""Used by `agreed_fusion`."""
+BUILT_IN_CHOICE = PromptBlock(
+    user="""\
+{{ prompt }}
+
+{{ candidates | length }} replies to the task above were written independently of one another. Any of them may be wrong.
+{% for candidate in candidates %}
+--- Reply {{ loop.index }}
+{{ candidate }}
+{% endfor %}
+--- End of the replies
+
+Which reply is the best one? End with its number alone on the last line."""
+)
+"""Used by `llm_select`."""
+BUILT_IN_CRITIC = PromptBlock(
+    user="""\
+{{ prompt }}
+
+--- A reply to the task above
+{{ text }}
+--- End of the reply
+
+Check the reply step by step. Name each mistake, where it is and why it is one. Where there is none, say so. Do not write
+a new reply."""
+)
+"""Used by `refine` with a critic."""
+BUILT_IN_REFINE = PromptBlock(
+    user="""\
+{% if feedback %}What was found when your reply was checked:
+
+{{ feedback }}
+
+{% else %}Look over your reply for mistakes.
+{% endif %}Write a better reply to the task, complete and in the form that the task asks for. If nothing is wrong with your
+reply, write it again."""
+)
+"""Used by `refine` and `tree`: the next turn of the conversation in which the sample was written."""
 
 
 def prompt_digest(messages: Sequence[Message]) -> str:

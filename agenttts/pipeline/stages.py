@@ -1,56 +1,29 @@
-"""The stages of a task, compiled once: templates, parsers, selectors and verifiers ready for use."""
+"""The stages of a task, compiled once: templates, parsers, ways to select and verifiers ready for use."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agenttts.errors import InputError
-from agenttts.models.base import Message, SamplingParameters
+from agenttts.models.base import SamplingParameters
 from agenttts.pipeline.base import Problem, StageChoice, StageOutput
 from agenttts.pipeline.parsing import Parser, make_parser
-from agenttts.pipeline.prompts import BUILT_IN_FUSION, Prompt, variables
-from agenttts.pipeline.selectors import SELECTORS, Selector
-from agenttts.pipeline.strategies import Draw, Strategy, first_of_one, fused, pooled, selected
+from agenttts.pipeline.prompts import Prompt, variables
+from agenttts.pipeline.selectors import SELECTORS
+from agenttts.pipeline.strategies.parallel import first_of_one, pooled, selected
+from agenttts.pipeline.strategies.steps import Draw, Strategy
+from agenttts.pipeline.ways import Beginning, Way, compile_way
 from agenttts.task.options import WhenBlock
-from agenttts.task.schema import SamplingBlock, SelectBlock, StageBlock, StageScoreBlock
+from agenttts.task.schema import StageBlock, StageScoreBlock, sampling_parameters
 from agenttts.verifiers.base import Verifier
 from agenttts.verifiers.build import build
 
 if TYPE_CHECKING:
     from agenttts.task.task import Task
 
-__all__ = ["FunctionStage", "LLMStage", "Stage", "compile_stage", "sampling_parameters"]
-
-
-def sampling_parameters(block: SamplingBlock) -> SamplingParameters:
-    """Return the sampling parameters of a task's `sampling` block."""
-    return SamplingParameters(
-        temperature=block.temperature,
-        max_tokens=block.max_tokens,
-        top_p=block.top_p,
-        stop=block.stop,
-        seed=block.seed,
-        extra=tuple((name, json.dumps(block.extra[name], sort_keys=True)) for name in sorted(block.extra)),
-    )
-
-
-@dataclass(frozen=True)
-class _Select:
-    """A way to select one of the samples, or to put an answer together from them."""
-
-    selector: Selector
-    verifier: Verifier | None
-
-
-@dataclass(frozen=True)
-class _Fusion:
-    """A request that makes one reply of all samples."""
-
-    prompt: Prompt
-    sampling: SamplingParameters
+__all__ = ["FunctionStage", "LLMStage", "Stage", "compile_stage"]
 
 
 @dataclass(frozen=True)
@@ -70,9 +43,10 @@ class LLMStage:
     name: str
     needs: tuple[str, ...]
     prompt: Prompt
-    sampling: SamplingParameters
+    sampling: Mapping[str, SamplingParameters]
+    """By model, or model in a mode."""
     parser: Parser
-    selects: Mapping[str, _Select | _Fusion]
+    ways: Mapping[str, Way]
     """By label."""
     scorer: Verifier | None
     """What scores this stage's answers against gold; `None` where the task gives no gold for it."""
@@ -101,31 +75,20 @@ class LLMStage:
             InputError: The stage has no way to select of that label.
         """
         values = variables(problem, needed)
-        draw = Draw(choice.model, self.prompt.render(values), self.sampling, choice.n_samples)
+        messages, sampling = self.prompt.render(values), self.sampling[choice.model]
+        draw = Draw(choice.model, messages, sampling, choice.n_samples)
         if pool is not None:
             return pooled(draw, self.parser, *pool)
         if choice.n_samples == 1:
             return first_of_one(draw, self.parser)
-        how = self._how(choice.select)
-        if isinstance(how, _Select):
-            return selected(draw, self.parser, how.selector, how.verifier)
+        return self._way(choice.select)(Beginning(draw, self.parser, values))
 
-        def messages(
-            candidates: Sequence[str], answers: Sequence[Any], prompt_text: str
-        ) -> tuple[Message, ...]:
-            parsed = [answer for answer in answers if answer is not None]
-            return how.prompt.render(
-                {**values, "candidates": candidates, "answers": parsed, "prompt": prompt_text}
-            )
-
-        return fused(draw, self.parser, messages, how.sampling)
-
-    def _how(self, label: str) -> _Select | _Fusion:
-        if label in self.selects:
-            return self.selects[label]
+    def _way(self, label: str) -> Way:
+        if label in self.ways:
+            return self.ways[label]
         if label == "first":  # needs no settings, so a task need not list it
-            return _Select(SELECTORS["first"], None)
-        known = ", ".join(self.selects)
+            return lambda begin: selected(begin.draw, begin.parser, SELECTORS["first"])
+        known = ", ".join(self.ways)
         raise InputError(f"stage {self.name} has no way to select called {label!r}; there are: {known}")
 
 
@@ -148,9 +111,9 @@ def compile_stage(task: Task, name: str) -> Stage:
         name=name,
         needs=block.needs,
         prompt=Prompt.compile(block.prompt),
-        sampling=sampling_parameters(block.sampling),
+        sampling={model: sampling_parameters(block.sampling_of(model)) for model in block.variants},
         parser=make_parser(block.parse, parse),
-        selects={select.name: _compile_select(task, block, select) for select in block.select},
+        ways={select.name: compile_way(task, block, select) for select in block.ways},
         scorer=scorer,
         when=block.when,
         pool=block.pool,
@@ -163,12 +126,3 @@ def _scorer(task: Task, name: str, block: StageBlock) -> Verifier | None:
     if score is None and name == task.scored_stage:
         score = task.file.score
     return None if score is None else build(score.verifier, task, score.gold)
-
-
-def _compile_select(task: Task, stage: StageBlock, select: SelectBlock) -> _Select | _Fusion:
-    if select.kind != "fusion":
-        verifier = None if select.verifier is None else build(select.verifier, task)
-        return _Select(SELECTORS[select.kind], verifier)
-    system = stage.prompt.system if stage.prompt is not None and select.prompt is None else None
-    sampling = select.sampling or stage.sampling.model_copy(update={"temperature": 0.0})
-    return _Fusion(Prompt.compile(select.prompt or BUILT_IN_FUSION, system), sampling_parameters(sampling))

@@ -98,7 +98,7 @@ def asked_text(folder: ComparisonFolder, allocators: Sequence[str], seeds: Seque
 def _figures_from(folder: ComparisonFolder, runs: Sequence[RunOutcome]) -> str:
     """Name the sources of all models that a search may have tried; of the planner too, whose advice moves figures."""
     task = folder.task
-    models = {model for stage in task.llm_stages for model in task.file.stages[stage].models}
+    models = {model for stage in task.llm_stages for model in task.file.stages[stage].variants}
     text = provenance(task, models)
     if folder.planner is None or not any(folder.options[run.allocator].planner for run in runs):
         return text

@@ -19,9 +19,8 @@ from agenttts.pipeline.driver import Requests, StageRun, World, drive
 from agenttts.pipeline.scoring import sample_candidates, score_candidates
 from agenttts.pipeline.stages import LLMStage
 from agenttts.study.estimation import ESTIMABLE, expected_score, held_draws
-from agenttts.verifiers.base import Verifier
+from agenttts.verifiers.base import AskingVerifier, Verifier
 from agenttts.verifiers.equality import vote_key
-from agenttts.verifiers.reward import AskingVerifier
 
 if TYPE_CHECKING:
     from agenttts.models.sampler import Sampler
@@ -106,7 +105,7 @@ def _deciding(task: Task, allocation: Allocation) -> str:
 
 def _kind(task: Task, allocation: Allocation, stage: str) -> str:
     choice = allocation.canonical()[stage]
-    kinds = {select.name: select.kind for select in task.file.stages[stage].select}
+    kinds = {select.name: select.kind for select in task.file.stages[stage].ways}
     return str(kinds.get(choice.select, choice.select))
 
 

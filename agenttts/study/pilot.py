@@ -43,7 +43,7 @@ def pilot_allocations(task: Task, max_recorded: MaxRecorded | None = None) -> li
     """
     stages = []
     for name in task.llm_stages:
-        models = task.file.stages[name].models
+        models = task.file.stages[name].variants
         held = [m for m in models if max_recorded is None or (max_recorded(name, m) or 1) >= 1]
         stages.append((name, held or list(models)))
     most = max(len(models) for _, models in stages)

@@ -405,7 +405,7 @@ def _stage(task: Task, name: str) -> StageBriefing:
     return StageBriefing(
         name=name,
         purpose=text[:MOST_PURPOSE],
-        models={model: _about(task.cards[model]) for model in block.models if model in task.cards},
+        models={model: _about(task.cards[model]) for model in block.variants if model in task.cards},
         prefill_tokens=block.lengths.prefill_tokens,
         decode_tokens=block.lengths.decode_tokens,
     )

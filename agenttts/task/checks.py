@@ -19,6 +19,7 @@ from agenttts.models.tiny_reward import TINY_PRM
 from agenttts.pipeline.base import Problem
 from agenttts.task.conditions import condition_faults
 from agenttts.task.drafts import Draft, StageDraft
+from agenttts.task.naming import named_models, verifier_blocks
 from agenttts.task.reading import Document, Loc, missing_file, nearest, read_document, read_text, shown
 from agenttts.task.schema import PromptBlock, VerifierBlock
 from agenttts.task.splits import MISSING, Parts, lookup
@@ -28,6 +29,14 @@ __all__ = ["Setting", "check_cards", "check_gold", "check_names"]
 
 REWARD_MODELS = (TINY_PRM,)
 """Cards of models that score and cannot write."""
+
+
+SHOWING = ("candidates", "answers", "prompt")
+"""What the prompts of `fusion`, `agreed_fusion` and `llm_select` may read besides what stages' prompts may."""
+CRITICISING = ("prompt", "text", "answer")
+"""What those of critics may."""
+REFINING = (*CRITICISING, "feedback")
+"""What those of `refine` and `tree` may."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +66,9 @@ def check_names(setting: Setting) -> Iterator[Mistake]:
         yield from condition_faults(document, at, name, draft.stages)
         if stage.function is not None:
             yield from _function(setting, (*at, "function"), stage.function)
-    for loc, verifier in _verifiers(draft):
+    for loc, verifier in verifier_blocks(draft):
         yield from _verifier(setting, loc, verifier)
+    yield from _named(setting)
     scored = draft.score.stage if draft.score else None
     if scored is not None and scored not in draft.stages:
         hint = nearest(scored, draft.stages, listed="Stages")
@@ -123,15 +133,42 @@ def _models(setting: Setting, at: Loc, stage: StageDraft) -> Iterator[Mistake]:
         yield setting.document.mistake(at, f"`{model}` stands twice.")
 
 
+def _named(setting: Setting) -> Iterator[Mistake]:
+    """Yield models that ways, verifiers and critics name and that have no card."""
+    known = setting.models
+    for at, model in named_models(setting.draft):
+        if known is not None and model not in known:
+            hint = (
+                nearest(model, known, listed="Models") or "There are no model cards; add one under `models:`."
+            )
+            yield setting.document.mistake(at, f"there is no model card `{model}`.", hint)
+    for name, stage in setting.draft.stages.items():
+        for index, way in enumerate(stage.select):
+            for model in (way.to or ()) if way is not None else ():
+                base, _, mode = model.rpartition("@")
+                in_mode = known is not None and base in known and mode in stage.modes
+                if known is not None and model not in known and not in_mode:
+                    hint = nearest(model, known, listed="Models")
+                    at = ("stages", name, "select", index, "to")
+                    yield setting.document.mistake(at, f"there is no model card `{model}`.", hint)
+
+
 def _prompts(setting: Setting, at: Loc, stage: StageDraft) -> Iterator[Mistake]:
     needs = tuple(need for need in stage.needs if need)
     known = Known(setting.fields, needs, tuple(setting.draft.stages))
     if stage.prompt is not None:
         yield from _prompt(setting, (*at, "prompt"), stage.prompt, known)
-    fusion = Known(setting.fields, needs, known.stages, ("candidates", "answers", "prompt"))
     for index, select in enumerate(stage.select):
-        if select is not None and select.prompt is not None:
-            yield from _prompt(setting, (*at, "select", index, "prompt"), select.prompt, fusion)
+        if select is None:
+            continue
+        place = (*at, "select", index)
+        if select.prompt is not None:
+            extra = REFINING if select.kind in {"refine", "tree"} else SHOWING
+            seen = Known(setting.fields, needs, known.stages, extra)
+            yield from _prompt(setting, (*place, "prompt"), select.prompt, seen)
+        if select.critic is not None and select.critic.prompt is not None:
+            seen = Known(setting.fields, needs, known.stages, CRITICISING)
+            yield from _prompt(setting, (*place, "critic", "prompt"), select.critic.prompt, seen)
 
 
 def _prompt(setting: Setting, at: Loc, prompt: PromptBlock, known: Known) -> Iterator[Mistake]:
@@ -196,18 +233,6 @@ def _labels(document: Document, at: Loc, stage: StageDraft) -> Iterator[Mistake]
             message = f"two ways to select are called `{select.name}`."
             yield document.mistake((*at, index), message, "Give one of them another `label`.")
         first.setdefault(select.name, index)
-
-
-def _verifiers(draft: Draft) -> Iterator[tuple[Loc, VerifierBlock]]:
-    """Yield the place of every verifier block, and the block."""
-    for name, stage in draft.stages.items():
-        if stage.score is not None:
-            yield ("stages", name, "score", "verifier"), stage.score.verifier
-        for index, select in enumerate(stage.select):
-            if select is not None and select.verifier is not None:
-                yield ("stages", name, "select", index, "verifier"), select.verifier
-    if draft.score is not None:
-        yield ("score", "verifier"), draft.score.verifier
 
 
 def _verifier(setting: Setting, at: Loc, verifier: VerifierBlock) -> Iterator[Mistake]:

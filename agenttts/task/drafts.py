@@ -59,6 +59,8 @@ class StageDraft:
     function: str | None
     when: WhenBlock | None
     pool: bool
+    modes: tuple[str, ...] = ()
+    """Names of the modes."""
 
     @classmethod
     def of(cls, raw: Any) -> StageDraft:
@@ -78,6 +80,7 @@ class StageDraft:
             function=function if isinstance(function, str) else None,
             when=_part(WhenBlock, raw.get("when")),
             pool=raw.get("pool") is True,
+            modes=tuple(map(str, _block(raw, "modes"))),
         )
 
 

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from agenttts.budgets.cards import ModelCard
 from agenttts.budgets.cost import Unit
-from agenttts.budgets.loading import CardBook, card_mistakes, load_cards, override_endpoint, with_folder
+from agenttts.budgets.loading import CardBook, card_mistakes, load_cards, with_folder
 from agenttts.errors import Mistake, TaskFileError
-from agenttts.task.checks import REWARD_MODELS, Setting, check_cards, check_gold, check_names
+from agenttts.task.checks import Setting, check_cards, check_gold, check_names
 from agenttts.task.data import DataFileError, Table, id_fields, read_sources
 from agenttts.task.drafts import Draft
+from agenttts.task.naming import named_cards
 from agenttts.task.reading import Document, missing_file, nearest, read_document, read_text
-from agenttts.task.schema import PromptBlock, SelectBlock, StageBlock, TaskFile
+from agenttts.task.schema import (
+    PromptBlock,
+    SelectBlock,
+    StageBlock,
+    StageScoreBlock,
+    TaskFile,
+    VerifierBlock,
+)
 from agenttts.task.splits import Complaint, Parts, divide
 from agenttts.task.task import Task
 from agenttts.task.wording import validated
@@ -57,7 +64,7 @@ def load_task(
     )
     mistakes += check_names(setting)
     mistakes += check_gold(setting, parts) if parts else []
-    cards = _named_cards(draft, book, served_by) if book else {}
+    cards = named_cards(draft, book, served_by) if book else {}
     used_unit = unit or (draft.budget.unit if draft.budget else None)
     if used_unit is not None and book is not None:
         mistakes += check_cards(document, cards, book.origins, used_unit)
@@ -90,24 +97,6 @@ def _book(draft: Draft, folder: Path) -> tuple[CardBook | None, list[Mistake]]:
         return load_cards({name: with_folder(card, folder) for name, card in draft.cards.items()}), []
     except TaskFileError as error:
         return None, list(error.mistakes)
-
-
-def _named_cards(
-    draft: Draft, book: CardBook, served_by: tuple[str | None, str | None]
-) -> dict[str, ModelCard]:
-    """Return the cards of all stages, served by the endpoint that was asked for, and those of reward models."""
-    names = dict.fromkeys(model for stage in draft.stages.values() for model in stage.models)
-    cards = {name: override_endpoint(book[name], *served_by) for name in names if name in book}
-    blocks = [select for stage in draft.stages.values() for select in stage.select]
-    scores = [*(stage.score for stage in draft.stages.values()), draft.score]
-    kinds = {
-        block.verifier.kind
-        for block in [*blocks, *scores]
-        if block is not None and block.verifier is not None
-    }
-    if "tiny_prm" in kinds:
-        cards |= {name: book.lookup(name) for name in REWARD_MODELS}
-    return cards
 
 
 def _planner_mistakes(document: Document, file: TaskFile | None, book: CardBook | None) -> list[Mistake]:
@@ -167,20 +156,44 @@ def _resolved(file: TaskFile, folder: Path, n_search: int | None) -> TaskFile:
     if n_search is not None:
         splits = splits.model_copy(update={"search": splits.search.model_copy(update={"n": n_search})})
     stages = {name: _resolved_stage(stage, folder) for name, stage in file.stages.items()}
-    return file.model_copy(update={"stages": stages, "splits": splits, "models": {}})
+    score = _resolved_score(file.score, folder)
+    return file.model_copy(update={"stages": stages, "splits": splits, "models": {}, "score": score})
 
 
 def _resolved_stage(stage: StageBlock, folder: Path) -> StageBlock:
     if stage.function is not None:
         return stage
     select = tuple(_resolved_select(block, folder) for block in stage.select)
-    return stage.model_copy(update={"prompt": _resolved_prompt(stage.prompt, folder), "select": select})
+    return stage.model_copy(
+        update={
+            "prompt": _resolved_prompt(stage.prompt, folder),
+            "select": select,
+            "score": None if stage.score is None else _resolved_score(stage.score, folder),
+        }
+    )
 
 
 def _resolved_select(block: SelectBlock, folder: Path) -> SelectBlock:
-    return (
-        block.model_copy(update={"prompt": _resolved_prompt(block.prompt, folder)}) if block.prompt else block
-    )
+    update: dict[str, object] = {"prompt": _resolved_prompt(block.prompt, folder)}
+    if block.verifier is not None:
+        update["verifier"] = _resolved_verifier(block.verifier, folder)
+    if block.critic is not None:
+        inner = block.critic.verifier
+        update["critic"] = block.critic.model_copy(
+            update={
+                "prompt": _resolved_prompt(block.critic.prompt, folder),
+                "verifier": None if inner is None else _resolved_verifier(inner, folder),
+            }
+        )
+    return block.model_copy(update=update)
+
+
+def _resolved_score(block: StageScoreBlock, folder: Path) -> StageScoreBlock:
+    return block.model_copy(update={"verifier": _resolved_verifier(block.verifier, folder)})
+
+
+def _resolved_verifier(block: VerifierBlock, folder: Path) -> VerifierBlock:
+    return block.model_copy(update={"prompt": _resolved_prompt(block.prompt, folder)})
 
 
 def _resolved_prompt(prompt: PromptBlock | None, folder: Path) -> PromptBlock | None:

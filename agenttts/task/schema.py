@@ -6,19 +6,25 @@ Shape only: names that must exist elsewhere (models, fields, stages), files and 
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from agenttts.budgets.cards import ModelCard
 from agenttts.budgets.cost import Unit
+from agenttts.models.base import SamplingParameters
 from agenttts.task.options import Block as _Block
 from agenttts.task.options import Count, SamplesRange, WhenBlock
+from agenttts.task.prompting import ModeBlock, PromptBlock, SamplingBlock
+from agenttts.task.ways import NEEDS_GOLD, CriticBlock, SelectBlock, VerifierBlock
 
 __all__ = [
     "BudgetBlock",
+    "CriticBlock",
     "DataBlock",
     "FinalScoreBlock",
+    "ModeBlock",
     "ParseBlock",
     "PlannerBlock",
     "PromptBlock",
@@ -32,10 +38,12 @@ __all__ = [
     "TaskFile",
     "VerifierBlock",
     "WhenBlock",
+    "sampling_parameters",
 ]
 
 FORMAT = 1
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+ModeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
 class DataBlock(_Block):
@@ -80,40 +88,6 @@ class SplitsBlock(_Block):
     seed: int = 0
 
 
-class PromptBlock(_Block):
-    """Jinja2 templates, rendered in a sandbox.
-
-    Variables: `problem.<field>`, `stages.<needed stage>.answer`, `.text`, `.answers`; in fusion prompts also
-    `candidates` (list of texts), `answers` and `prompt` (what the candidates answer).
-    """
-
-    system: str | None = None
-    user: str | None = None
-    system_file: str | None = None
-    """File, relative to the task file."""
-    user_file: str | None = None
-
-    @model_validator(mode="after")
-    def _one_user_part(self) -> PromptBlock:
-        if (self.user is None) == (self.user_file is None):
-            raise ValueError("expected either `user` or `user_file`")
-        if self.system is not None and self.system_file is not None:
-            raise ValueError("expected `system` or `system_file`, not both")
-        return self
-
-
-class SamplingBlock(_Block):
-    """How completions are drawn."""
-
-    temperature: Annotated[float, Field(ge=0)] = 0.8
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    max_tokens: Count = 1024
-    stop: tuple[str, ...] = ()
-    seed: int = 0
-    extra: dict[str, Any] = {}
-    """Further fields of the request, sent as they are."""
-
-
 class ParseBlock(_Block):
     """How a completion becomes an answer. In YAML a bare word is short for `{rule: word}`."""
 
@@ -154,88 +128,6 @@ class ParseBlock(_Block):
         if key is not None and not getattr(self, key):
             raise ValueError(f"rule {self.rule} needs `{key}`")
         return self
-
-
-class VerifierBlock(_Block):
-    """What scores an output. In YAML a bare word is short for `{kind: word}`."""
-
-    kind: Literal[
-        "exact",
-        "set_f1",
-        "token_f1",
-        "numeric",
-        "choice",
-        "math",
-        "regex",
-        "json_schema",
-        "function",
-        "recorded",
-        "tiny_prm",
-    ]
-    tolerance: Annotated[float, Field(ge=0)] = 1e-9
-    """`numeric`: accepted difference, relative to the larger value where that is above 1, else absolute."""
-    normalise: bool = True
-    """`exact`: compare after SQuAD normalisation (case, punctuation, articles, white space)."""
-    pattern: str | None = None
-    """`regex`: must match the whole answer."""
-    json_schema: dict[str, Any] | None = None
-    function: str | None = None
-    """`function`: called with (problem fields, answer, text), returns a number in [0, 1]. Needs `--trust`."""
-    aggregate: Literal["min", "product", "mean", "last"] = "min"
-    """`tiny_prm`: from step scores to one."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _word(cls, value: Any) -> Any:
-        return {"kind": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _complete(self) -> VerifierBlock:
-        key = {"regex": "pattern", "json_schema": "json_schema", "function": "function"}.get(self.kind)
-        if key is not None and getattr(self, key) is None:
-            raise ValueError(f"verifier {self.kind} needs `{key}`")
-        return self
-
-
-NEEDS_GOLD = frozenset({"exact", "set_f1", "token_f1", "numeric", "choice", "math"})
-"""Verifiers that compare with a gold field; they cannot select, because production has no gold."""
-
-
-class SelectBlock(_Block):
-    """One way to turn samples into one answer. In YAML a bare word is short for `{kind: word}`."""
-
-    kind: Literal["first", "majority", "list_vote", "weighted_vote", "best_of_n", "fusion"]
-    verifier: VerifierBlock | None = None
-    """`weighted_vote`, `best_of_n`: what scores the samples; it must need no gold."""
-    prompt: PromptBlock | None = None
-    """`fusion`: the prompt that shows the samples; `None`: the built-in one."""
-    sampling: SamplingBlock | None = None
-    """`fusion`: `None`: the stage's, at temperature 0."""
-    label: str | None = None
-    """Name in allocations and reports; `None`: the kind, with the verifier's in brackets."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _word(cls, value: Any) -> Any:
-        return {"kind": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _complete(self) -> SelectBlock:
-        if (self.kind in {"weighted_vote", "best_of_n"}) != (self.verifier is not None):
-            raise ValueError("`verifier` is needed by weighted_vote and best_of_n, and by nothing else")
-        if self.verifier is not None and self.verifier.kind == "recorded":
-            raise ValueError("verifier recorded knows what was right, which production does not")
-        if self.verifier is not None and self.verifier.kind in NEEDS_GOLD:
-            raise ValueError(
-                f"verifier {self.verifier.kind} compares with gold, which production does not have"
-            )
-        return self
-
-    @property
-    def name(self) -> str:
-        """Label in allocations and reports."""
-        verifier = f"({self.verifier.kind})" if self.verifier is not None else ""
-        return self.label or f"{self.kind}{verifier}"
 
 
 class StageScoreBlock(_Block):
@@ -281,6 +173,9 @@ class StageBlock(_Block):
     prompt: PromptBlock | None = None
     models: tuple[str, ...] = ()
     """Card names to choose from."""
+    modes: dict[ModeName, ModeBlock] = {}
+    """Ways to ask the models, e.g. `{quick: {max_tokens: 500}, deep: {extra: {reasoning_effort: high}}}`. With modes,
+    the choice is among `model@mode` for every model and mode; a recorded card draws from its variant of that name."""
     n_samples: tuple[Count, ...] | SamplesRange = (1,)
     sampling: SamplingBlock = SamplingBlock()
     parse: ParseBlock = ParseBlock()
@@ -310,6 +205,27 @@ class StageBlock(_Block):
         if self.pool and self.when is None:
             raise ValueError("`pool` needs `when`, which names the stage to vote together with")
         return self
+
+    @property
+    def ways(self) -> tuple[SelectBlock, ...]:
+        """Ways to select to choose from, one for each combination of the values of knobs."""
+        return tuple(way for block in self.select for way in block.ways)
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """What `StageChoice.model` may be: the models, or with modes every `model@mode`."""
+        models = [f"{model}@{mode}" for model in self.models for mode in self.modes] or list(self.models)
+        return tuple(dict.fromkeys(models))
+
+    def sampling_of(self, variant: str) -> SamplingBlock:
+        """Return how a model draws here: with modes, that of the mode which its name ends in."""
+        mode = self.modes.get(variant.rpartition("@")[2]) if "@" in variant else None
+        return self.sampling if mode is None else mode.applied(self.sampling)
+
+    def decode_tokens_of(self, variant: str) -> float | None:
+        """Return the expected tokens of a completion; `None` where the task does not say."""
+        mode = self.modes.get(variant.rpartition("@")[2]) if "@" in variant else None
+        return (mode.decode_tokens if mode is not None else None) or self.lengths.decode_tokens
 
     @property
     def sample_counts(self) -> tuple[int, ...]:
@@ -373,3 +289,16 @@ class TaskFile(_Block):
             }
             return {**value, "models": cards}
         return value
+
+
+def sampling_parameters(block: SamplingBlock) -> SamplingParameters:
+    """Return the sampling parameters of a `sampling` block."""
+    return SamplingParameters(
+        temperature=block.temperature,
+        max_tokens=block.max_tokens,
+        top_p=block.top_p,
+        stop=block.stop,
+        seed=block.seed,
+        logprobs=block.logprobs,
+        extra=tuple((name, json.dumps(block.extra[name], sort_keys=True)) for name in sorted(block.extra)),
+    )

@@ -166,10 +166,10 @@ class Task:
         }
         tables = {name: _file_digest(card.table) for name, card in sorted(self.cards.items()) if card.table}
         weights = {name: _weights(card) for name, card in sorted(self.cards.items()) if card.source == "tiny"}
-        file = self.file.model_dump(mode="json", exclude={"models", "description", "budget", "planner"})
-        for stage in file["stages"].values():
-            if stage["when"] is None:  # as of versions that did not have the keys: their runs go on
-                del stage["when"], stage["pool"]
+        # Without what stands at its default, so that a key that a later version adds does not make other runs of them.
+        file = self.file.model_dump(
+            mode="json", exclude={"models", "description", "budget", "planner"}, exclude_defaults=True
+        )
         return _digest([file, cards, tables, weights, self.data_sha256, self.search_digest])
 
     @classmethod

@@ -71,7 +71,15 @@ def problem_fields(file: TaskFile) -> list[str]:
     """Return the fields of a problem that the prompts of a task read, in the order of the file."""
     env = SandboxedEnvironment()
     stages = file.stages.values()
-    prompts = [prompt for stage in stages for prompt in (stage.prompt, *(way.prompt for way in stage.select))]
+    prompts = [
+        prompt
+        for stage in stages
+        for prompt in (
+            stage.prompt,
+            *(way.prompt for way in stage.select),
+            *(way.critic.prompt for way in stage.select if way.critic is not None),
+        )
+    ]
     texts = [text for prompt in prompts if prompt for text in (prompt.system, prompt.user) if text]
     return list(dict.fromkeys(name for text in texts for _, name in _members(env.parse(text), "problem")))
 

@@ -1,15 +1,19 @@
-"""The one seam of everything that scores an output."""
+"""The one seam of everything that scores an output.
+
+A verifier that asks models is a procedure: a generator that yields what it wants to know and receives the answers. It
+does no I/O; the pipeline's driver asks through the same store and ledger as all other draws, and keeps the bill.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from agenttts.models.base import CallUsage
-from agenttts.pipeline.base import Problem
+from agenttts.models.base import CallUsage, Message, Sample, SamplingParameters
+from agenttts.pipeline.base import Problem, Purpose
 
-__all__ = ["Candidate", "Score", "Verifier"]
+__all__ = ["Ask", "AskingVerifier", "Candidate", "Procedure", "Score", "Told", "Verifier", "Work"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,10 @@ class Candidate:
     """The parsed answer; `None` where parsing failed."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """What the sample's source says of it besides (`Sample.details`); empty where no single sample is scored."""
+    logprobs: tuple[float, ...] | None = None
+    """Of the tokens of the sample; `None` where they were not asked for or not given."""
+    unfinished: bool = False
+    """The text is the beginning of a reply: judge its steps, not the whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +42,11 @@ class Score:
     model: str = ""
     """Card name of the model that scored; empty for rules."""
     usage: CallUsage | None = None
-    """What scoring this candidate cost; `None` for rules."""
+    """What scoring this candidate cost; `None` for rules, and where several candidates share what was asked."""
+    feedback: str = ""
+    """What the verifier has to say about it, for a model that is to refine it; empty where it only scores."""
+    steps: tuple[float, ...] = ()
+    """Scores of the steps, of which `value` is made; empty where steps are not judged."""
 
 
 @runtime_checkable
@@ -47,4 +59,49 @@ class Verifier(Protocol):
         A candidate that cannot be scored gets `Score(None, cause)`; an answer that was not parsed scores 0 under
         rules that compare answers, because a sample without a usable answer is wrong, not unscored.
         """
+        ...
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A question to a model; answered by `Told`."""
+
+    model: str
+    messages: tuple[Message, ...]
+    sampling: SamplingParameters
+    n: int = 1
+    """Replies wanted."""
+    purpose: Purpose = "verify"
+
+
+@dataclass(frozen=True)
+class Told:
+    """The replies to an `Ask`."""
+
+    samples: tuple[Sample, ...]
+    """All that were wanted, or none."""
+    error: str = ""
+    """Why there are none: a provider that gave up, told so that the candidate is unscored and not wrong."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Work that takes its time and asks no model, such as running a program; done in a thread, answered by its value.
+
+    What it raises ends the procedure, so it should raise nothing that a text may cause.
+    """
+
+    do: Callable[[], Any]
+
+
+Procedure = Generator[Sequence[Ask | Work], Sequence[Any], list[Score]]
+"""Yields questions that are asked all at once, receives their answers in the same order, returns the scores."""
+
+
+@runtime_checkable
+class AskingVerifier(Verifier, Protocol):
+    """A verifier that asks models. Its `score` asks them without store and ledger, or refuses to."""
+
+    def procedure(self, problem: Problem, candidates: Sequence[Candidate]) -> Procedure:
+        """Return the procedure that scores these candidates, one score each, in order."""
         ...

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agenttts.models.tiny_reward import TINY_PRM, score_messages
 from agenttts.task.schema import VerifierBlock
+from agenttts.task.ways import the
 from agenttts.verifiers import rules
 from agenttts.verifiers.base import Verifier
 from agenttts.verifiers.function import FunctionVerifier
@@ -56,7 +57,7 @@ def _without_gold(block: VerifierBlock, task: Task) -> Verifier:
         return RecordedVerifier()
     if block.kind == "function":
         return FunctionVerifier(task.function(block.function or ""))
-    return RewardModelVerifier(TINY_PRM, block.aggregate, score_messages)
+    return RewardModelVerifier(TINY_PRM, the(block.aggregate), score_messages)
 
 
 def _needed(gold: str | None, kind: str) -> str:

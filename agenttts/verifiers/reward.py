@@ -1,8 +1,7 @@
 """Learned verifiers: reward models that are asked like any other model, so that their replies are kept and billed.
 
-A verifier that asks a model says what to ask (`ask`) and how to read the reply (`read`); the pipeline's driver does
-the asking, through the same store and ledger as all other draws. A reply of a reward model is one JSON list of step
-scores, e.g. `[0.98, 0.41]`.
+A reply of a reward model is one JSON list of scores, e.g. `[0.98, 0.41]`: one for each step of a process reward model,
+a single one of an outcome reward model.
 """
 
 from __future__ import annotations
@@ -12,13 +11,12 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 from agenttts.models.base import CallUsage, Message, Sample, SamplingParameters
 from agenttts.pipeline.base import Problem
-from agenttts.verifiers.base import Candidate, Score, Verifier
+from agenttts.verifiers.base import Ask, Candidate, Procedure, Score, Told
 
-__all__ = ["AGGREGATES", "AskingVerifier", "RewardModelVerifier", "StepScorer"]
+__all__ = ["AGGREGATES", "RewardModelVerifier", "StepScorer"]
 
 AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
     "last": lambda steps: steps[-1],
@@ -28,24 +26,6 @@ AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
 }
 """From the scores of the steps to one. Sources: Lightman et al. 2023, arXiv:2305.20050 (product, minimum);
 Wang et al. 2023, arXiv:2312.08935 (minimum); Snell et al. 2024, arXiv:2408.03314 (last)."""
-
-
-@runtime_checkable
-class AskingVerifier(Verifier, Protocol):
-    """A verifier that scores by asking a model, one reply per candidate."""
-
-    @property
-    def model(self) -> str:
-        """Card name of the model that is asked."""
-        ...
-
-    def ask(self, candidate: Candidate) -> tuple[tuple[Message, ...], SamplingParameters]:
-        """Return what to ask about a candidate."""
-        ...
-
-    def read(self, sample: Sample) -> Score:
-        """Return the score that a reply gives, with its usage; unscored where the reply cannot be read."""
-        ...
 
 
 StepScorer = Callable[[Sequence[tuple[Message, ...]]], list[Sample]]
@@ -64,30 +44,43 @@ class RewardModelVerifier:
     model: str
     aggregate: str = "min"
     score_alone: StepScorer | None = None
+    judges_whole: bool = True
+    """The last score is that of the whole: left out for the beginning of a reply."""
     reads_text = True
 
-    def ask(self, candidate: Candidate) -> tuple[tuple[Message, ...], SamplingParameters]:
-        """See `AskingVerifier.ask`."""
-        messages = (Message("user", candidate.prompt), Message("assistant", candidate.text))
-        return messages, SamplingParameters(temperature=0.0, max_tokens=1)
+    def procedure(self, problem: Problem, candidates: Sequence[Candidate]) -> Procedure:
+        """See `AskingVerifier.procedure`: one question per candidate, all at once."""
+        told: Sequence[Told] = yield [self.question(candidate) for candidate in candidates]
+        return [self.read(answer, candidate) for answer, candidate in zip(told, candidates, strict=True)]
 
-    def read(self, sample: Sample) -> Score:
-        """See `AskingVerifier.read`."""
+    def question(self, candidate: Candidate) -> Ask:
+        """Return what to ask about a candidate."""
+        messages = (Message("user", candidate.prompt), Message("assistant", candidate.text))
+        return Ask(self.model, messages, SamplingParameters(temperature=0.0, max_tokens=1))
+
+    def read(self, told: Told, candidate: Candidate) -> Score:
+        """Return the score that a reply gives; unscored where there is none or it cannot be read."""
+        if not told.samples:
+            return Score(None, told.error, self.model)
+        sample = told.samples[0]
         decode = (sample.decode_tokens,) if sample.decode_tokens else ()  # most reward models only read
         usage = CallUsage(sample.prefill_tokens, decode, counted_by=sample.counted_by)
         steps = _step_scores(sample.text)
+        if candidate.unfinished and self.judges_whole:
+            steps = steps[:-1]
         if not steps:
             return Score(None, f"{self.model} scored no step: {sample.text[:80]!r}", self.model, usage)
-        return Score(AGGREGATES[self.aggregate](steps), model=self.model, usage=usage)
+        value = AGGREGATES[self.aggregate](steps)
+        return Score(value, model=self.model, usage=usage, steps=tuple(steps))
 
     async def score(self, problem: Problem, candidates: Sequence[Candidate]) -> list[Score]:
         """Score without store and ledger, by `score_alone` in a worker thread (see `Verifier.score`)."""
         if self.score_alone is None:
             raise NotImplementedError(f"{self.model} can only be asked through a pipeline")
-        samples = await asyncio.to_thread(
-            self.score_alone, [self.ask(candidate)[0] for candidate in candidates]
-        )
-        return [self.read(sample) for sample in samples]
+        asked = [self.question(candidate) for candidate in candidates]
+        samples = await asyncio.to_thread(self.score_alone, [ask.messages for ask in asked])
+        pairs = zip(samples, candidates, strict=True)
+        return [self.read(Told((sample,)), candidate) for sample, candidate in pairs]
 
 
 def _step_scores(text: str) -> list[float]:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agenttts.models.base import Message, Request
+from agenttts.models.base import Request
 from agenttts.models.clients import Clients
 from agenttts.models.tiny.model import TinyModel
 from agenttts.models.tiny_client import _generation_request
@@ -31,7 +31,7 @@ from agenttts.pipeline.pipeline import Pipeline
 from agenttts.pipeline.prompts import variables
 from agenttts.pipeline.stages import LLMStage
 from agenttts.task.task import Task
-from agenttts.verifiers.base import Candidate
+from agenttts.verifiers.base import Candidate, Told
 from agenttts.verifiers.equality import vote_key
 from agenttts.verifiers.reward import RewardModelVerifier
 
@@ -191,18 +191,17 @@ class Recorder:
         found: dict[tuple[int, str], tuple[float, int]] = {}
         for start in range(0, len(pairs), PAIRS_AT_ONCE):
             part = pairs[start : start + PAIRS_AT_ONCE]
-            asked = [self._ask(rows[r], t) for r, t in part]
-            for pair, sample in zip(part, score_messages(asked), strict=True):
-                score = self.reward.read(sample)
+            candidates = [_candidate(rows[r], t) for r, t in part]
+            replies = score_messages([self.reward.question(one).messages for one in candidates])
+            for pair, one, sample in zip(part, candidates, replies, strict=True):
+                score = self.reward.read(Told((sample,)), one)
                 found[pair] = (np.nan if score.value is None else score.value, sample.prefill_tokens)
         print(f"{stage}: {len(pairs)} replies judged", flush=True)
         return found
 
-    def _ask(self, row: _Row, text: str) -> tuple[Message, ...]:
-        messages: tuple[Message, ...] = self.reward.ask(
-            Candidate(prompt_text(row.requests[0].messages), text, "")
-        )[0]
-        return messages
+
+def _candidate(row: _Row, text: str) -> Candidate:
+    return Candidate(prompt_text(row.requests[0].messages), text, "")
 
 
 def _empty(rows: Sequence[_Row], n_models: int, n_draws: int) -> Draws:

@@ -1,0 +1,152 @@
+"""Search over the steps of a reply: many beginnings, of which a verifier of steps says which to go on with.
+
+A step ends at the separator. Providers do not say whether a completion ended by itself or at a stop string, so a
+beginning counts as finished where nothing comes after it, or where the source says so (`Sample.details["ended"]`).
+Sources: Snell et al. 2024, arXiv:2408.03314 (beam search against a process reward model); Beeching, Tunstall and Rush
+2024, "Scaling test-time compute with open models" (diverse verifier tree search: each root's beginnings compete among
+themselves only).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from agenttts.models.base import Message, Sample
+from agenttts.models.tokens import prompt_text
+from agenttts.pipeline.base import StageOutput
+from agenttts.pipeline.parsing import Parsed, Parser
+from agenttts.pipeline.selectors import BestOfN
+from agenttts.pipeline.strategies.steps import Draw, Parse, Part, Strategy, Together, Verify
+from agenttts.verifiers.base import Candidate, Score, Verifier
+
+__all__ = ["StepSearch", "search_steps"]
+
+
+@dataclass(frozen=True)
+class StepSearch:
+    """How beginnings are chosen."""
+
+    verifier: Verifier
+    width: int
+    """Continuations of each kept beginning; n / width are kept."""
+    separator: str
+    max_steps: int
+    diverse: bool
+    """Each of the n / width trees keeps its own best beginning (DVTS), instead of the best of all (beam search)."""
+
+
+@dataclass(frozen=True)
+class _Beam:
+    text: str
+    tree: int
+    score: float | None = None
+    done: bool = False
+
+
+def search_steps(draw: Draw, parser: Parser, how: StepSearch) -> Strategy:
+    """Write replies step by step, `draw.n` beginnings at a time, and take the finished one with the highest score."""
+    kept = [_Beam("", 0)]
+    n_kept = max(1, draw.n // how.width)
+    notes: tuple[str, ...] = ()
+    for depth in range(how.max_steps):
+        spread = _spread(kept, draw.n if depth == 0 else how.width)
+        grown = yield from _grown(draw, how, kept, spread)
+        if depth == 0:
+            grown = [replace(beam, tree=i % n_kept) for i, beam in enumerate(grown)]
+        judged = yield from _judged(draw, how, grown)
+        if all(beam.done for beam in judged):
+            kept = judged
+            break
+        kept = _best(judged, n_kept, diverse=how.diverse)
+        if all(beam.done for beam in kept):
+            break
+    else:
+        notes = (f"cut off after {how.max_steps} steps",)
+    return (yield from _finished(parser, kept, notes))
+
+
+def _spread(kept: Sequence[_Beam], width: int) -> dict[str, int]:
+    """Return the continuations to draw of each beginning: equal ones share a stream, and each draw is used once."""
+    spread: Counter[str] = Counter()
+    for beam in kept:
+        if not beam.done:
+            spread[beam.text] += width
+    return dict(spread)
+
+
+def _grown(draw: Draw, how: StepSearch, kept: Sequence[_Beam], spread: dict[str, int]) -> Part[list[_Beam]]:
+    sampling = replace(draw.sampling, stop=(how.separator,))
+    draws = [
+        Draw(draw.model, _continued(draw.messages, text), sampling, n, "step") for text, n in spread.items()
+    ]
+    given: list[list[Sample]] = yield Together(draws)
+    streams = {text: iter(samples) for text, samples in zip(spread, given, strict=True)}
+    grown: list[_Beam] = []
+    for beam in kept:
+        if beam.done:
+            grown.append(beam)
+            continue
+        n = spread[beam.text] // sum(not b.done and b.text == beam.text for b in kept)
+        grown += [_longer(beam, next(streams[beam.text]), how.separator) for _ in range(n)]
+    return grown
+
+
+def _continued(messages: tuple[Message, ...], text: str) -> tuple[Message, ...]:
+    return (*messages, Message("assistant", text)) if text else messages
+
+
+def _longer(beam: _Beam, sample: Sample, separator: str) -> _Beam:
+    ended = bool(sample.details.get("ended")) or sample.finish_reason != "stop" or not sample.text.strip()
+    text = beam.text + sample.text
+    return replace(beam, text=text.rstrip() if ended else text + separator, done=ended, score=None)
+
+
+def _judged(draw: Draw, how: StepSearch, beams: Sequence[_Beam]) -> Part[list[_Beam]]:
+    """Score the beginnings that have grown, equal ones once."""
+    prompt = prompt_text(draw.messages)
+    fresh = {(beam.text, beam.done) for beam in beams if beam.score is None and beam.text.strip()}
+    asked = sorted(fresh)
+    if not asked:
+        return list(beams)
+    given: list[Score] = yield Verify(
+        how.verifier, [Candidate(prompt, text.rstrip(), None, unfinished=not done) for text, done in asked]
+    )
+    scores = {place: score.value for place, score in zip(asked, given, strict=True)}
+    return [replace(beam, score=scores.get((beam.text, beam.done), beam.score)) for beam in beams]
+
+
+def _best(beams: Sequence[_Beam], n_kept: int, *, diverse: bool) -> list[_Beam]:
+    """Return the beginnings to go on with: those scored highest; ties and those without a score: drawn first."""
+    order = sorted(range(len(beams)), key=lambda i: (-_rank(beams[i]), i))
+    if not diverse:
+        return [beams[i] for i in sorted(order[:n_kept])]
+    best: dict[int, int] = {}
+    for i in order:
+        best.setdefault(beams[i].tree, i)
+    return [beams[i] for i in sorted(best.values())]
+
+
+def _rank(beam: _Beam) -> float:
+    return -1.0 if beam.score is None else beam.score
+
+
+def _finished(parser: Parser, beams: Sequence[_Beam], notes: tuple[str, ...]) -> Strategy:
+    texts = [beam.text.rstrip() for beam in beams]
+    parsed: list[Parsed] = yield Parse(parser, texts)
+    answers, scores = [one.answer for one in parsed], [beam.score for beam in beams]
+    selection = BestOfN().select(answers, scores)
+    index = selection.index or 0
+    causes = [one.note for one in parsed if one.note]
+    note = (f"{len(causes)} of {len(texts)} replies could not be parsed: {causes[0]}",) if causes else ()
+    return StageOutput(
+        answer=selection.answer,
+        text=texts[index],
+        answers=tuple(answers),
+        texts=tuple(texts),
+        n_plain=0,
+        selected=selection.index,
+        verifier_scores=tuple(scores),
+        notes=(*notes, *note, *selection.notes),
+    )

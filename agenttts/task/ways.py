@@ -1,0 +1,302 @@
+"""Blocks of task.yaml for how samples are scored and spent: verifiers, and the ways from samples to one answer.
+
+A setting that is marked as a knob takes a value or a list of values; a list makes one way of each value (of each
+combination, where there are several), and the search chooses among them as it does among models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from agenttts.task.options import Block as _Block
+from agenttts.task.options import Count
+from agenttts.task.prompting import PromptBlock, SamplingBlock
+
+__all__ = ["KNOBS", "NEEDS_GOLD", "STEPWISE", "CriticBlock", "SelectBlock", "VerifierBlock", "the"]
+
+T = TypeVar("T")
+
+
+def _several(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1)]
+Counts = Annotated[tuple[Count, ...], BeforeValidator(_several), Field(min_length=1)]
+Shares = Annotated[tuple[Share, ...], BeforeValidator(_several), Field(min_length=1)]
+Aggregate = Literal["min", "product", "mean", "last"]
+Aggregates = Annotated[tuple[Aggregate, ...], BeforeValidator(_several), Field(min_length=1)]
+
+
+def the(values: tuple[T, ...]) -> T:
+    """Return the one value of a knob of a way that stands for itself (see `SelectBlock.ways`).
+
+    Raises:
+        ValueError: There are several.
+    """
+    if len(values) != 1:
+        raise ValueError(f"expected one value, got {len(values)}: take one of the block's `ways`")
+    return values[0]
+
+
+class VerifierBlock(_Block):
+    """What scores an output. In YAML a bare word is short for `{kind: word}`, or for `{card: word}`."""
+
+    kind: Literal[
+        "exact",
+        "set_f1",
+        "token_f1",
+        "numeric",
+        "choice",
+        "math",
+        "regex",
+        "json_schema",
+        "function",
+        "recorded",
+        "tiny_prm",
+        "code",
+        "judge",
+        "orm",
+        "prm",
+        "gen_prm",
+        "self_certainty",
+        "agreement",
+    ]
+    tolerance: Annotated[float, Field(ge=0)] = 1e-9
+    """`numeric`: accepted difference, relative to the larger value where that is above 1, else absolute."""
+    normalise: bool = True
+    """`exact`: compare after SQuAD normalisation (case, punctuation, articles, white space)."""
+    pattern: str | None = None
+    """`regex`: must match the whole answer."""
+    json_schema: dict[str, Any] | None = None
+    function: str | None = None
+    """`function`: called with (problem fields, answer, text), returns a number in [0, 1], or a list of them, one per
+    step, which `aggregate` turns into one. Needs `--trust`."""
+    aggregate: Aggregates = ("min",)
+    """`tiny_prm`, `prm`, `gen_prm`, and functions that score steps: from step scores to one. A knob."""
+    model: str | None = None
+    """`judge`, `gen_prm`: card of the model that is asked. `orm`, `prm`: card with `source: reward`."""
+    samples: Counts = (1,)
+    """`judge`, `gen_prm`: replies per question, averaged; all are billed. A knob."""
+    form: Literal["pointwise", "pairwise", "listwise"] = "pointwise"
+    """`judge`: one reply per sample; per pair of samples, in both orders; or about all samples together."""
+    rubric: str | None = None
+    """`judge`: what a good answer is, in words; `None`: right and complete."""
+    logprobs: bool = False
+    """`judge`: take the mark from the probabilities of the tokens, where the endpoint gives them."""
+    prompt: PromptBlock | None = None
+    """`judge`, `gen_prm`: in place of the built-in prompt."""
+    sampling: SamplingBlock | None = None
+    """`judge`, `gen_prm`: how replies are drawn; `None`: temperature 0 with one reply, 0.7 with several."""
+    separator: str | None = None
+    """`prm`, `gen_prm`: what stands between two steps; `None`: the card's, else a blank line."""
+    execute: bool = True
+    """`gen_prm`: run the Python that the model writes, in the sandbox, and let it read what came out."""
+    tests: str | None = None
+    """`code`: dotted path of the problem field with the tests."""
+    suite: Literal["auto", "asserts", "stdin", "humaneval"] = "auto"
+    """`code`: what the tests look like: assertions (MBPP), inputs with expected outputs, or a `check(candidate)`."""
+    entry_point: str = "entry_point"
+    """`code`: dotted path of the field with the name of the function, for `humaneval`."""
+    partial: bool = False
+    """`code`: score the share of tests passed, rather than all or nothing."""
+    timeout_s: Annotated[float, Field(gt=0)] = 10.0
+    """`code`, `gen_prm`: of one program."""
+    memory_mb: Count = 512
+    """`code`, `gen_prm`: of one program."""
+    isolation: Literal["auto", "bubblewrap", "process"] = "auto"
+    """`code`, `gen_prm`: `auto` takes bubblewrap where it works; what was used is in the result."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _word(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _complete(self) -> VerifierBlock:
+        needed = {
+            "regex": "pattern",
+            "json_schema": "json_schema",
+            "function": "function",
+            "code": "tests",
+            "judge": "model",
+            "orm": "model",
+            "prm": "model",
+            "gen_prm": "model",
+        }
+        key = needed.get(self.kind)
+        if key is not None and getattr(self, key) is None:
+            raise ValueError(f"verifier {self.kind} needs `{key}`")
+        return self
+
+    @property
+    def short(self) -> str:
+        """Name in labels."""
+        return self.kind
+
+
+NEEDS_GOLD = frozenset({"exact", "set_f1", "token_f1", "numeric", "choice", "math"})
+"""Verifiers that compare with a gold field; they cannot select, because production has no gold."""
+STEPWISE = frozenset({"tiny_prm", "prm", "gen_prm"})
+"""Verifiers that score the beginning of a reply, so that a search over steps can be led by them."""
+
+
+class CriticBlock(_Block):
+    """Who says what is wrong with a sample before it is refined."""
+
+    model: str | None = None
+    """Card; `None`: the model of the stage itself."""
+    prompt: PromptBlock | None = None
+    """Variables: those of the stage's prompt, `prompt` (what was asked), `text` and `answer`; `None`: the built-in one."""
+    sampling: SamplingBlock | None = None
+    """`None`: the stage's, at temperature 0."""
+    verifier: VerifierBlock | None = None
+    """Feedback is what this verifier says (a generative PRM's analysis, a failed test) instead of a model's reply."""
+
+
+SCORED = frozenset({"weighted_vote", "best_of_n", "adaptive_best", "beam", "dvts", "tree"})
+"""Ways that need a verifier."""
+MAY_SCORE = frozenset({"refine", "cascade"})
+"""Ways that may have one."""
+KNOBS = ("confidence", "threshold", "least_gain", "width", "to", "below")
+"""Settings of a way that may be lists; of its verifier also `aggregate` and `samples`."""
+
+
+class SelectBlock(_Block):
+    """One way to spend samples and turn them into one answer. In YAML a bare word is short for `{kind: word}`.
+
+    `n_samples` of the stage is the most that a way may draw of its own model; ways that stop early are charged for
+    what they draw.
+    """
+
+    kind: Literal[
+        "first",
+        "majority",
+        "list_vote",
+        "weighted_vote",
+        "best_of_n",
+        "fusion",
+        "agreed_fusion",
+        "llm_select",
+        "adaptive_vote",
+        "adaptive_best",
+        "refine",
+        "beam",
+        "dvts",
+        "tree",
+        "cascade",
+    ]
+    verifier: VerifierBlock | None = None
+    """What scores the samples; it must need no gold. Needed by weighted_vote, best_of_n, adaptive_best, beam, dvts and
+    tree; `refine` stops at a sample that it likes and keeps the best; `cascade` may escalate by it."""
+    prompt: PromptBlock | None = None
+    """`fusion`, `agreed_fusion`, `llm_select`, `refine`, `tree`: in place of the built-in prompt."""
+    sampling: SamplingBlock | None = None
+    """`fusion`, `agreed_fusion`, `llm_select`: `None`: the stage's, at temperature 0."""
+    model: str | None = None
+    """`llm_select`: card of the model that chooses; `None`: the stage's."""
+    critic: CriticBlock | None = None
+    """`refine`: `None`: the model is asked to look over its own work."""
+    confidence: Shares = (0.95,)
+    """`adaptive_vote`: stop when the leading answer is this sure to stay ahead. A knob."""
+    threshold: Shares = (0.9,)
+    """`adaptive_best`, `refine`: stop at a sample with this score. A knob."""
+    least_gain: Shares = (0.0,)
+    """`adaptive_best`: stop, too, when one more sample is expected to raise the best score by less. A knob."""
+    width: Counts = (4,)
+    """`beam`, `dvts`: continuations that each kept beginning gets; n_samples / width are kept. A knob."""
+    separator: str | None = None
+    """`beam`, `dvts`: what ends a step; `None`: that of the verifier, else a blank line."""
+    max_steps: Count = 40
+    """`beam`, `dvts`: steps after which a beginning is taken as it is."""
+    to: Words | None = None
+    """`cascade`: cards of models to escalate to. A knob."""
+    below: Shares = (0.5,)
+    """`cascade`: escalate where agreement (with a verifier: the best score) is below this. A knob."""
+    label: str | None = None
+    """Name in allocations and reports; `None`: the kind, with the verifier's in brackets."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _word(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _complete(self) -> SelectBlock:
+        for fault in _misfits(self):
+            raise ValueError(fault)
+        return self
+
+    @property
+    def name(self) -> str:
+        """Label in allocations and reports."""
+        verifier = f"({self.verifier.short})" if self.verifier is not None else ""
+        return self.label or f"{self.kind}{verifier}"
+
+    @property
+    def ways(self) -> tuple[SelectBlock, ...]:
+        """One block for each combination of the knobs' values, labelled by the values of those that are lists."""
+        own = {name: values for name in KNOBS if len(values := getattr(self, name) or ()) > 1}
+        inner = {}
+        if self.verifier is not None:
+            inner = {
+                name: values
+                for name in ("aggregate", "samples")
+                if len(values := getattr(self.verifier, name)) > 1
+            }
+        if not own and not inner:
+            return (self,)
+        return tuple(
+            self._with(dict(zip([*own, *inner], values, strict=True)), frozenset(inner))
+            for values in product(*own.values(), *inner.values())
+        )
+
+    def _with(self, values: Mapping[str, Any], inner: frozenset[str]) -> SelectBlock:
+        shown = ", ".join(f"{name} {value}" for name, value in values.items())
+        update: dict[str, Any] = {name: (value,) for name, value in values.items() if name not in inner}
+        if self.verifier is not None and inner:
+            update["verifier"] = self.verifier.model_copy(update={n: (values[n],) for n in inner})
+        return self.model_copy(update={**update, "label": f"{self.name}[{shown}]"})
+
+
+_GIVEN_TO: Mapping[str, frozenset[str]] = {
+    "prompt": frozenset({"fusion", "agreed_fusion", "llm_select", "refine", "tree"}),
+    "sampling": frozenset({"fusion", "agreed_fusion", "llm_select"}),
+    "model": frozenset({"llm_select"}),
+    "critic": frozenset({"refine"}),
+    "confidence": frozenset({"adaptive_vote"}),
+    "threshold": frozenset({"adaptive_best", "refine"}),
+    "least_gain": frozenset({"adaptive_best"}),
+    "width": frozenset({"beam", "dvts"}),
+    "separator": frozenset({"beam", "dvts"}),
+    "max_steps": frozenset({"beam", "dvts"}),
+    "to": frozenset({"cascade"}),
+    "below": frozenset({"cascade"}),
+}
+"""Setting -> the ways that read it."""
+
+
+def _misfits(way: SelectBlock) -> Iterator[str]:
+    if way.kind in SCORED and way.verifier is None:
+        yield f"{way.kind} needs `verifier`"
+    if way.verifier is not None and way.kind not in SCORED | MAY_SCORE:
+        yield f"`verifier` is read by {', '.join(sorted(SCORED | MAY_SCORE))}, and not by {way.kind}"
+    for name, kinds in _GIVEN_TO.items():
+        given = getattr(way, name) != SelectBlock.model_fields[name].default
+        if given and way.kind not in kinds:
+            yield f"`{name}` is read by {', '.join(sorted(kinds))}, and not by {way.kind}"
+    if way.kind == "cascade" and not way.to:
+        yield "cascade needs `to`: the models to escalate to"
+    critic = way.critic.verifier if way.critic is not None else None
+    for verifier in filter(None, (way.verifier, critic)):
+        if verifier.kind == "recorded":
+            yield "verifier recorded knows what was right, which production does not"
+        if verifier.kind in NEEDS_GOLD:
+            yield f"verifier {verifier.kind} compares with gold, which production does not have"
+    if way.kind in {"beam", "dvts"} and way.verifier is not None and way.verifier.kind not in STEPWISE:
+        yield f"{way.kind} needs a verifier that scores steps: {', '.join(sorted(STEPWISE))}"
