@@ -71,6 +71,9 @@ class ModelCard(_Block):
     max_n: Annotated[int, Field(ge=1)] = 1
     """Most choices that one request may ask for (`n=`). 1: one request per sample, safe everywhere."""
     supports_seed: bool = True
+    continues_replies: bool = False
+    """The endpoint can go on from the beginning of a reply (a last message of the assistant, vLLM's and SGLang's
+    `continue_final_message`): needed by searches over steps."""
     supports_json_schema: bool = False
     """The endpoint takes a JSON schema as `response_format`; asked for by planners, who check replies all the same."""
     max_concurrency: Annotated[int, Field(ge=1)] = 16

@@ -7,17 +7,19 @@ costs on average follows from them (`expected_cost`); what it costs at worst cou
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
+from agenttts.budgets.calibration import PROCEDURES, WRITES, Calibration
 from agenttts.budgets.cost import Cost, Unit, amount, total
 from agenttts.budgets.cost_model import CostModel
-from agenttts.budgets.forecast import ForecastCall, Lengthwise, stage_calls
-from agenttts.budgets.run_shares import RunShares
+from agenttts.budgets.forecast import Billing, ForecastCall, Known, stage_calls
+from agenttts.budgets.run_shares import RunShares, chance_below
 from agenttts.pipeline.base import Allocation, StageChoice
+from agenttts.task.ways import the
 
 if TYPE_CHECKING:
     from agenttts.task.schema import SelectBlock, StageBlock, TaskFile
@@ -32,6 +34,8 @@ DEFAULT_PREFILL_TOKENS = 512
 """Assumed for a prompt that nothing is known about."""
 PRIOR_WEIGHT = 4.0
 """Observations that an informed expectation (of the task file, or a rendered prompt) counts as."""
+DEFAULT_STEPS = 8.0
+"""Of a completion, for searches over steps."""
 BOUND_GONE_AFTER = 4
 """Observations after which a default that informs little (`max_tokens`, 512) no longer counts at all. It is a bound
 rather than a belief: kept on as a prior it would make short answers look several times too dear."""
@@ -131,7 +135,11 @@ class Lengths:
     ) -> None:
         self.file = file
         self.run_shares = RunShares(file)
-        """How often the stages run that run on a condition."""
+        """How often the stages run that run on a condition, and the votes that say so."""
+        self.calibration = Calibration()
+        """What ways really cost whose forecast is an upper one."""
+        self._steps: dict[tuple[str, str], Counter[int]] = {}
+        self._stops: dict[tuple[str, str, int, float, int], tuple[float, float]] = {}
         self._rendered = dict(rendered_prefill or {})
         self._recorded = dict(recorded or {})
         self._counts: dict[tuple[Part, str, str], Counter[int]] = {}
@@ -152,9 +160,17 @@ class Lengths:
         self.observe_counts(stage, model, prefill={prefill_tokens: 1}, decode={decode_tokens: 1})
 
     def observe_counts(
-        self, stage: str, model: str, *, prefill: Mapping[int, int], decode: Mapping[int, int]
+        self,
+        stage: str,
+        model: str,
+        *,
+        prefill: Mapping[int, int],
+        decode: Mapping[int, int],
+        steps: Mapping[int, int] | None = None,
     ) -> None:
-        """Take note of many draws: tokens -> how often, of prompts and of completions."""
+        """Take note of many draws: tokens -> how often, of prompts and of completions; steps -> how often."""
+        if steps:
+            self._steps.setdefault((stage, model), Counter()).update(steps)
         parts: tuple[tuple[Part, Mapping[int, int]], ...] = (("prefill", prefill), ("decode", decode))
         for part, seen in parts:
             self._counts.setdefault((part, stage, model), Counter()).update(seen)
@@ -205,15 +221,22 @@ class Lengths:
         choice: StageChoice,
         select: SelectBlock | None = None,
         *,
-        billing: Literal["charged", "spent"] = "charged",
+        billing: Billing = "charged",
     ) -> tuple[ForecastCall, ...]:
         """Return the calls that a choice is expected to make for one problem (see `forecast.stage_calls`).
 
         These and all costs here are of a problem on which the stage runs; see `run_share`.
         """
-        prompt = self.law(choice.stage, choice.model, "prefill")
+        select = select or self.select_block(choice)
         answer = self.law(choice.stage, choice.model, "decode")
-        return self._calls(cost_model, choice, select, Lengthwise(prompt, answer, answer), billing)
+        known = Known(
+            card=cost_model.card(choice.model),
+            prompt=self.law(choice.stage, choice.model, "prefill"),
+            answer=answer,
+            fused=answer,
+            n_steps=self.n_steps(choice.stage, choice.model),
+        )
+        return stage_calls(choice, select, self._with_votes(known, cost_model, choice, select), billing)
 
     def worst_calls(
         self,
@@ -221,15 +244,23 @@ class Lengths:
         choice: StageChoice,
         select: SelectBlock | None = None,
         *,
-        billing: Literal["charged", "spent"] = "charged",
+        billing: Billing = "charged",
     ) -> tuple[ForecastCall, ...]:
-        """Return the same with every length at its worst."""
-        prompt = Distribution.point(self.worst(choice.stage, choice.model, "prefill"))
-        answer = Distribution.point(self.worst(choice.stage, choice.model, "decode"))
+        """Return the same with every length at its worst, and nothing stopped early."""
         select = select or self.select_block(choice)
+        answer = Distribution.point(self.worst(choice.stage, choice.model, "decode"))
         own = select.sampling if select is not None else None
-        fused = answer if own is None else Distribution.point(own.max_tokens)
-        return self._calls(cost_model, choice, select, Lengthwise(prompt, answer, fused), billing)
+        known = Known(
+            card=cost_model.card(choice.model),
+            prompt=Distribution.point(self.worst(choice.stage, choice.model, "prefill")),
+            answer=answer,
+            fused=answer if own is None else Distribution.point(own.max_tokens),
+            n_steps=answer.mean,  # a step has a token at least
+        )
+        if select is not None and select.kind == "cascade":
+            longest = Distribution.point(self.worst(choice.stage, the(select.to or ()), "decode"))
+            known = replace(known, other=(cost_model.card(the(select.to or ())), longest))
+        return stage_calls(choice, select, known, billing)
 
     def expected_cost(
         self, cost_model: CostModel, choice: StageChoice, unit: Unit, select: SelectBlock | None = None
@@ -253,7 +284,20 @@ class Lengths:
         Raises:
             CardError: There is no card for the model or the verifier's model.
         """
-        return total(call.cost(cost_model) for call in self.expected_calls(cost_model, choice, select))
+        select = select or self.select_block(choice)
+
+        def forecast(other: StageChoice) -> Cost:
+            return total(call.cost(cost_model) for call in self.expected_calls(cost_model, other, select))
+
+        if select is None or not _hangs_on_texts(select):
+            return forecast(choice)
+        return self.calibration.corrected(choice, forecast(choice), forecast)
+
+    def n_steps(self, stage: str, model: str) -> float:
+        """Return the expected steps of a completion: as seen, else as the task says, else 8."""
+        seen = self._steps.get((stage, model))
+        given = self.file.stages[stage].lengths.steps or DEFAULT_STEPS
+        return sum(n * often for n, often in seen.items()) / seen.total() if seen else given
 
     def run_share(self, allocation: Allocation, choice: StageChoice) -> float:
         """Return the share of problems on which a stage of an allocation is expected to run; 1 without `when`."""
@@ -264,19 +308,38 @@ class Lengths:
 
     def select_block(self, choice: StageChoice) -> SelectBlock | None:
         """Return the selector that a choice names; `None` for `first` where the task does not list it."""
+        if choice.n_samples == 1:
+            return None
         ways = self.file.stages[choice.stage].ways
         return next((way for way in ways if way.name == choice.select), None)
 
-    def _calls(
-        self,
-        cost_model: CostModel,
-        choice: StageChoice,
-        select: SelectBlock | None,
-        lengths: Lengthwise,
-        billing: Literal["charged", "spent"],
-    ) -> tuple[ForecastCall, ...]:
-        card = cost_model.card(choice.model)
-        return stage_calls(choice, select or self.select_block(choice), lengths, card, billing)
+    def _with_votes(
+        self, known: Known, cost_model: CostModel, choice: StageChoice, select: SelectBlock | None
+    ) -> Known:
+        """Return what is known with what votes tell: how soon a vote stops, how often a cascade escalates."""
+        if select is None or select.kind not in {"adaptive_vote", "cascade"}:
+            return known
+        votes = self.run_shares.votes(choice.stage, choice.model, choice.n_samples)
+        if select.kind == "adaptive_vote":
+            return replace(known, stop=self._stop(votes, choice, the(select.confidence))) if votes else known
+        to, below = the(select.to or ()), the(select.below)
+        known = replace(known, other=(cost_model.card(to), self.law(choice.stage, to, "decode")))
+        if select.verifier is not None or not votes:
+            return known
+        chances = [chance_below(codes, choice.n_samples, below) for codes in votes]
+        return replace(known, escalates=sum(chances) / len(chances))
+
+    def _stop(
+        self, votes: Sequence[Sequence[int]], choice: StageChoice, confidence: float
+    ) -> tuple[float, float]:
+        from agenttts.budgets.stopping import expected_stop
+
+        # More votes come with more problems or more draws of one; their number tells.
+        seen = sum(map(len, votes))
+        key = (choice.stage, choice.model, choice.n_samples, confidence, seen)
+        if key not in self._stops:
+            self._stops[key] = expected_stop(votes, choice.n_samples, confidence)
+        return self._stops[key]
 
     def _blend(self, key: tuple[Part, str, str]) -> Distribution:
         prior, counts = self._prior(key), self._counts.get(key, Counter())
@@ -294,6 +357,12 @@ class Lengths:
             return _given_or(block.decode_tokens_of(model), block.sampling_of(model).max_tokens)
         given = block.lengths.prefill_tokens or self._rendered.get((stage, model))
         return _given_or(given, DEFAULT_PREFILL_TOKENS)
+
+
+def _hangs_on_texts(select: SelectBlock) -> bool:
+    """Return whether the cost of a way hangs on what models write, and not on lengths alone."""
+    writes = select.verifier is not None and select.verifier.kind in WRITES
+    return writes or select.kind in PROCEDURES
 
 
 def _longest(block: StageBlock) -> int:

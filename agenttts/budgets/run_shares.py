@@ -33,8 +33,9 @@ PILOT_SAMPLES = 8
 
 
 def pilot_samples(file: TaskFile, stage: str) -> int:
-    """Return how many samples the pilot draws at a stage: 1, but more where another stage watches its votes."""
+    """Return how many samples the pilot draws at a stage: 1, but more where votes tell what it or another will cost."""
     watched = any(block.when is not None and block.when.stage == stage for block in file.stages.values())
+    watched = watched or file.stages[stage].votes_tell
     return min(PILOT_SAMPLES, max(file.stages[stage].sample_counts)) if watched else 1
 
 
@@ -128,6 +129,11 @@ class RunShares:
     def observe_measured(self, stage: str, watched: StageChoice, values: Mapping[str, float | None]) -> None:
         """Take note of what the `when` of a stage measured under a choice of the watched one; `None`: unknown."""
         self._measured.setdefault(_place(stage, watched), {}).update(values)
+
+    def votes(self, stage: str, model: str, n: int) -> list[tuple[int, ...]]:
+        """Return the votes of each problem of which enough are known to say something of `n` samples."""
+        known = self._votes.get((stage, model), {})
+        return [codes for _, codes in sorted(known.items()) if len(codes) >= min(n, FEWEST)]
 
     def share(self, stage: str, below: float | None, watched: StageChoice) -> float:
         """Return the expected share of problems on which a stage runs.

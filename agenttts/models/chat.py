@@ -51,6 +51,8 @@ def chat_body(
         body["seed"] = request.base_seed + first
     if sampling.logprobs:
         body["logprobs"] = True
+    if request.messages[-1].role == "assistant":  # as vLLM and SGLang know it
+        body |= {"continue_final_message": True, "add_generation_prompt": False}
     return _with_extra(body, sampling.extra) if sampling.extra else body
 
 
@@ -150,7 +152,7 @@ def _sample(choice: Mapping[str, Any], text: str, index: int, tokens: int, bill:
         bill.cached_prefill_tokens,
         bill.counted_by,
         _logprobs(choice),
-        _details(choice["message"]),
+        _details(choice["message"]) | _ending(choice),
     )
 
 
@@ -163,6 +165,14 @@ def _logprobs(choice: Mapping[str, Any]) -> tuple[float, ...] | None:
         return tuple(float(token["logprob"]) for token in content)
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _ending(choice: Mapping[str, Any]) -> dict[str, bool]:
+    """Return that the model ended the choice itself, and no stop string did, where the server tells the two apart."""
+    ended = (
+        choice.get("finish_reason") == "stop" and "stop_reason" in choice and choice["stop_reason"] is None
+    )
+    return {"ended": True} if ended else {}
 
 
 def _details(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from agenttts.budgets.cards import ModelCard
 from agenttts.errors import RequestRefusedError
 from agenttts.models.base import CallUsage, Meter, Reply, Request, Sample
-from agenttts.models.tokens import prompt_text
+from agenttts.models.tokens import prompt_text, split_begun
 
 if TYPE_CHECKING:
     from agenttts.models.tiny.model import Generation, GenerationRequest, TinyModel
@@ -70,9 +70,8 @@ class TinyBatcher:
 
     def _check(self, request: GenerationRequest) -> None:
         from agenttts.models.tiny.network import LONGEST
-        from agenttts.models.tiny.tokenizer import encode_prompt
 
-        n_tokens = len(encode_prompt(request.prompt))
+        n_tokens = len(request.tokens)
         if n_tokens >= LONGEST:
             raise self._refused(f"the prompt has {n_tokens} tokens; tiny models read at most {LONGEST - 1}")
 
@@ -137,7 +136,12 @@ class TinyClient:
         settle = await meter.before(_worst(wanted)) if meter is not None else None
         reply: Reply | None = None
         try:
-            reply = _reply(await self._batcher.generate(wanted), first, request.sampling.logprobs)
+            reply = _reply(
+                await self._batcher.generate(wanted),
+                first,
+                request.sampling.logprobs,
+                stops=bool(request.sampling.stop),
+            )
         finally:
             if settle is not None:
                 settle(reply)
@@ -158,8 +162,10 @@ def _generation_request(request: Request, first: int, n: int) -> GenerationReque
             f"tiny models know no further fields: {names}", endpoint="tiny", model=request.model
         )
     start = request.base_seed + first
+    asked, begun = split_begun(request.messages)
     return GenerationRequest(
-        prompt=prompt_text(request.messages),
+        prompt=prompt_text(asked),
+        prefix=begun,
         seeds=tuple(range(start, start + n)),
         max_tokens=sampling.max_tokens,
         temperature=sampling.temperature,
@@ -169,12 +175,10 @@ def _generation_request(request: Request, first: int, n: int) -> GenerationReque
 
 
 def _worst(wanted: GenerationRequest) -> CallUsage:
-    from agenttts.models.tiny.tokenizer import encode_prompt
-
-    return CallUsage(len(encode_prompt(wanted.prompt)), (wanted.max_tokens,) * len(wanted.seeds))
+    return CallUsage(len(wanted.tokens), (wanted.max_tokens,) * len(wanted.seeds))
 
 
-def _reply(generations: list[Generation], first: int, logprobs: bool) -> Reply:
+def _reply(generations: list[Generation], first: int, logprobs: bool, *, stops: bool) -> Reply:
     samples = tuple(
         Sample(
             first + place,
@@ -183,6 +187,7 @@ def _reply(generations: list[Generation], first: int, logprobs: bool) -> Reply:
             generation.prompt_tokens,
             generation.completion_tokens,
             logprobs=generation.logprobs if logprobs else None,
+            details={"ended": True} if generation.ended and stops else {},
         )
         for place, generation in enumerate(generations)
     )

@@ -74,12 +74,13 @@ def read_request(data: Any, models: Sequence[str], *, is_chat: bool, fresh_seed:
     n_top, logprobs = _logprobs(data, is_chat)
     first = fresh_seed if seed is None else seed % 2**63
     options = data.get("stream_options")
-    prompts = [_chat_prompt(data)] if is_chat else _prompts(data)
+    prompts = [_chat_prompt(data)] if is_chat else [(text, "") for text in _prompts(data)]
     return Asked(
         model=_model(data, models),
         prompts=tuple(
             GenerationRequest(
                 prompt=prompt,
+                prefix=prefix,
                 seeds=tuple(range(first, first + n)),
                 max_tokens=_max_tokens(data),
                 temperature=_number(data, "temperature", 1.0, 0.0, 2.0),
@@ -87,7 +88,7 @@ def read_request(data: Any, models: Sequence[str], *, is_chat: bool, fresh_seed:
                 stop=_stop(data),
                 top_logprobs=n_top,
             )
-            for prompt in prompts
+            for prompt, prefix in prompts
         ),
         logprobs=logprobs,
         stream=_flag(data, "stream"),
@@ -117,11 +118,17 @@ def _model(data: Mapping[str, Any], models: Sequence[str]) -> str:
     raise Refusal(message, status=404, param="model", code="model_not_found")
 
 
-def _chat_prompt(data: Mapping[str, Any]) -> str:
+def _chat_prompt(data: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the prompt and the beginning of the reply.
+
+    A last message of the assistant is one where `continue_final_message` says so, as vLLM knows it.
+    """
     messages = data.get("messages")
     if not isinstance(messages, list) or not messages:
         raise Refusal("expected a list of messages", param="messages")
-    return "\n".join(_content(message) for message in messages)
+    contents = [_content(message) for message in messages]
+    goes_on = _flag(data, "continue_final_message") and messages[-1].get("role") == "assistant"
+    return ("\n".join(contents[:-1]), contents[-1]) if goes_on else ("\n".join(contents), "")
 
 
 def _content(message: Any) -> str:
@@ -233,9 +240,20 @@ def _choice(index: int, generation: Generation, asked: Asked) -> dict[str, Any]:
         "index": index,
         **said,
         "finish_reason": generation.finish_reason,
+        **_stop_reason(generation, asked),
         "logprobs": logprobs,
         "usage": usage,
     }
+
+
+def _stop_reason(generation: Generation, asked: Asked) -> dict[str, str | None]:
+    """Return the stop string that ended a choice, as vLLM tells it: `None` where the model did."""
+    stops = [stop for prompt in asked.prompts for stop in prompt.stop]
+    if not stops:
+        return {}
+    cut = generation.finish_reason == "stop" and not generation.ended
+    text = "".join(generation.token_texts)
+    return {"stop_reason": next((stop for stop in stops if stop in text), stops[0]) if cut else None}
 
 
 def _logprob_block(generation: Generation, asked: Asked) -> dict[str, Any]:

@@ -12,7 +12,16 @@ from functools import lru_cache
 from agenttts.errors import CardError
 from agenttts.models.base import Message
 
-__all__ = ["COUNTERS", "EXACT", "count_notes", "counter", "most_prompt_tokens", "prompt_text", "split_total"]
+__all__ = [
+    "COUNTERS",
+    "EXACT",
+    "count_notes",
+    "counter",
+    "most_prompt_tokens",
+    "prompt_text",
+    "split_begun",
+    "split_total",
+]
 
 Counter = Callable[[str], int]
 COUNTERS = ("chars/4", "tiny", "litellm:<model>")
@@ -92,6 +101,12 @@ def _litellm(model: str) -> Counter:
 def prompt_text(messages: Sequence[Message]) -> str:
     """Return the contents of the messages, one after another, each on lines of its own."""
     return "\n".join(message.content for message in messages)
+
+
+def split_begun(messages: Sequence[Message]) -> tuple[Sequence[Message], str]:
+    """Return what is asked, and the beginning of the reply that is to be gone on from: a last message of the assistant."""
+    begun = bool(messages) and messages[-1].role == "assistant"
+    return (messages[:-1], messages[-1].content) if begun else (messages, "")
 
 
 def most_prompt_tokens(messages: Sequence[Message]) -> int:

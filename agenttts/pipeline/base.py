@@ -118,6 +118,8 @@ class StageOutput:
     """Index of the selected sample; `None` for fusion and functions, and where it is a sample of another stage."""
     verifier_scores: tuple[float | None, ...] = ()
     """What the selecting verifier gave each sample; `None` is unscored. Empty where no verifier took part."""
+    n_runaway: int = 0
+    """How many of the plain samples hit their token limit before they ended."""
     charges: tuple[Charge, ...] = ()
     notes: tuple[str, ...] = ()
     """What a reader of the result should know, e.g. `2 of 8 samples could not be parsed`."""
@@ -149,6 +151,9 @@ class Rollout:
     estimated_from: Mapping[str, int] = field(default_factory=dict)
     """Stage -> draws that its score, and the final one if it decides that, are averaged over; empty: this pass only."""
     votes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    """Answer codes of each sample (see `conditions.answer_codes`), for the stages that another one's `when` watches."""
+    """Answer codes of each plain sample (see `conditions.answer_codes`), for the stages that another one's `when`
+    watches, whose votes tell what they cost, or that have gold and drew several."""
+    steps: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Stage whose ways search over steps -> steps of each plain sample."""
     measured: Mapping[str, float] = field(default_factory=dict)
     """Stage that runs on a condition -> what its `when` measured, where that is known."""

@@ -105,13 +105,17 @@ async def drive(strategy: Strategy, world: World) -> StageRun:
         while True:
             step = strategy.send(await _answer(step, world, tally))
     except StopIteration as end:
-        output: StageOutput = replace(end.value, charges=tuple(tally.charges))
+        output: StageOutput = replace(end.value, charges=tuple(tally.charges), n_runaway=_n_runaway(tally))
     finally:
         strategy.close()
     if output.texts is not None:
         return StageRun(output, tally.messages, output.texts)
     texts = tuple(sample.text for sample in tally.samples)
     return StageRun(output, tally.messages, texts, tuple(sample.details for sample in tally.samples))
+
+
+def _n_runaway(tally: _Tally) -> int:
+    return sum(sample.finish_reason == "length" for sample in tally.samples)
 
 
 async def _answer(step: Step, world: World, tally: _Tally) -> Any:

@@ -151,13 +151,45 @@ class Pipeline:
                 if isinstance(stage, LLMStage) and stage.needs and stage.name in runs
             },
             votes=self._votes(runs),
+            steps=self._steps(runs),
             measured=self._measured(runs),
         )
 
     def _votes(self, runs: Mapping[str, StageRun]) -> dict[str, tuple[int, ...]]:
-        """Return the answer codes of the samples of stages that others watch."""
-        watched = dict.fromkeys(when.stage for when in self._conditions.values())
-        return {name: answer_codes(runs[name].output.answers) for name in watched if name in runs}
+        """Return the answer codes of the plain samples of stages that others watch, or whose votes tell their cost.
+
+        Of stages with gold as well, where there are several: a diagnosis compares ways to select by them.
+        """
+        watched = [when.stage for when in self._conditions.values()]
+        own = [stage.name for stage in self.stages if isinstance(stage, LLMStage) and stage.votes_tell]
+        return {
+            name: answer_codes(output.answers[: output.n_plain])
+            for name in dict.fromkeys([*watched, *own, *self._with_several(runs)])
+            if name in runs
+            for output in [runs[name].output]
+        }
+
+    def _with_several(self, runs: Mapping[str, StageRun]) -> list[str]:
+        """Return the stages with gold that drew more than one sample."""
+        llm = (stage for stage in self.stages if isinstance(stage, LLMStage) and stage.scorer is not None)
+        return [
+            stage.name
+            for stage in llm
+            if stage.name in runs
+            and not runs[stage.name].output.skipped
+            and len(runs[stage.name].output.answers) > 1
+        ]
+
+    def _steps(self, runs: Mapping[str, StageRun]) -> dict[str, tuple[int, ...]]:
+        """Return the steps of each plain sample of stages whose ways search over steps."""
+        return {
+            stage.name: tuple(
+                len(text.strip().split(stage.separator)) for text in run.texts[: run.output.n_plain]
+            )
+            for stage in self.stages
+            if isinstance(stage, LLMStage) and stage.separator is not None and stage.name in runs
+            for run in [runs[stage.name]]
+        }
 
     def _measured(self, runs: Mapping[str, StageRun]) -> dict[str, float]:
         found = {

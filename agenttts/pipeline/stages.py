@@ -14,7 +14,7 @@ from agenttts.pipeline.prompts import Prompt, variables
 from agenttts.pipeline.selectors import SELECTORS
 from agenttts.pipeline.strategies.parallel import first_of_one, pooled, selected
 from agenttts.pipeline.strategies.steps import Draw, Strategy
-from agenttts.pipeline.ways import Beginning, Way, compile_way
+from agenttts.pipeline.ways import Beginning, Way, compile_way, separator_of
 from agenttts.task.options import WhenBlock
 from agenttts.task.schema import StageBlock, StageScoreBlock, sampling_parameters
 from agenttts.verifiers.base import Verifier
@@ -52,6 +52,10 @@ class LLMStage:
     """What scores this stage's answers against gold; `None` where the task gives no gold for it."""
     when: WhenBlock | None = None
     """The condition on which it runs; `None`: it always does."""
+    separator: str | None = None
+    """What stands between two steps; `None`: no way searches over steps."""
+    votes_tell: bool = False
+    """Whether the votes of its samples tell what a way will cost."""
     pool: bool = False
     """Whether it votes together with the stage that `when` watches."""
 
@@ -116,6 +120,8 @@ def compile_stage(task: Task, name: str) -> Stage:
         ways={select.name: compile_way(task, block, select) for select in block.ways},
         scorer=scorer,
         when=block.when,
+        separator=next((separator_of(way) for way in block.ways if way.kind in {"beam", "dvts"}), None),
+        votes_tell=block.votes_tell,
         pool=block.pool,
     )
 

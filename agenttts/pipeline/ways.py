@@ -64,8 +64,8 @@ def compile_way(task: Task, stage: StageBlock, select: SelectBlock) -> Way:
     return _MAKERS[select.kind](task, stage, select, verifier)
 
 
-def separator_of(task: Task, select: SelectBlock) -> str:
-    """Return what ends a step: of the way, else of its verifier, else of the verifier's card, else a blank line."""
+def separator_of(select: SelectBlock) -> str:
+    """Return what ends a step: of the way, else of its verifier, else a blank line."""
     verifier = select.verifier
     if select.separator is not None or verifier is None:
         return select.separator or DEFAULT_SEPARATOR
@@ -186,7 +186,7 @@ def _step_search(task: Task, stage: StageBlock, select: SelectBlock, verifier: V
     how = StepSearch(
         verifier=_there(verifier),
         width=the(select.width),
-        separator=separator_of(task, select),
+        separator=separator_of(select),
         max_steps=select.max_steps,
         diverse=select.kind == "dvts",
     )

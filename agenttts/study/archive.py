@@ -17,7 +17,16 @@ from agenttts.pipeline.base import Allocation, Failure
 if TYPE_CHECKING:
     from agenttts.allocators.base import Insight, Sketch
 
-__all__ = ["Archive", "Histogram", "ProblemFailure", "StageLengths", "Trial", "TrialStatus", "Unparsed"]
+__all__ = [
+    "Archive",
+    "Histogram",
+    "ProblemFailure",
+    "Runaway",
+    "StageLengths",
+    "Trial",
+    "TrialStatus",
+    "Unparsed",
+]
 
 TrialStatus = Literal["ok", "invalid", "over_budget", "stopped"]
 """`ok`; `invalid`: too many problems failed, so neither good nor bad; `over_budget`: its measured cost passes the
@@ -29,6 +38,7 @@ Histogram = Mapping[int, int]
 """Number of tokens -> how often."""
 NEARLY_ALL = 0.9
 """Share of the problems for which draws must be there to count as held."""
+VOTE_SIGNS = "0123456789abcdefghijklmnopqrstuvwxyz"
 MOST_INVALID_TRIES = 2
 """An allocation whose trial was invalid may be tried once more: the outage may be over."""
 
@@ -50,6 +60,10 @@ class StageLengths:
     """One entry per prompt."""
     decode: Histogram
     """One entry per sample."""
+    steps: Histogram = field(default_factory=dict)
+    """Steps of each sample, at stages whose ways search over steps."""
+    spread: float | None = None
+    """Standard deviation of `decode` among samples of the same problem, pooled over problems; `None`: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +75,20 @@ class Unparsed:
     n_samples: int
     example: str = ""
     """Beginning of such a reply, as the model wrote it; empty where none was selected."""
+
+    @property
+    def share(self) -> float:
+        """Share of the samples."""
+        return self.n / self.n_samples
+
+
+@dataclass(frozen=True, slots=True)
+class Runaway:
+    """How many samples of one stage hit their token limit before they ended."""
+
+    model: str
+    n: int
+    n_samples: int
 
     @property
     def share(self) -> float:
@@ -86,6 +114,9 @@ class Trial:
     """Stage -> problem id -> score of the selected answer, for stages with gold."""
     sample_scores: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
     """Stage -> problem id -> score of each sample, for stages with gold."""
+    verifier_scores: Mapping[str, Mapping[str, tuple[float | None, ...]]] = field(default_factory=dict)
+    """Stage -> problem id -> what the selecting verifier gave each of the same samples, `None` is unscored, rounded
+    to four significant digits; for stages where one took part. Older logs lack it."""
     failures: tuple[ProblemFailure, ...] = ()
     origin: str = ""
     """Name of the allocator that proposed it."""
@@ -98,6 +129,8 @@ class Trial:
     """Draws that were held already."""
     unparsed: Mapping[str, Unparsed] = field(default_factory=dict)
     """By stage."""
+    runaway: Mapping[str, Runaway] = field(default_factory=dict)
+    """By stage. Older logs lack it."""
     counted_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Model -> what counted its tokens, where that was not the endpoint itself (`CallUsage.counted_by`)."""
     stopped_because: str = ""
@@ -109,7 +142,8 @@ class Trial:
     and those that earlier trials left. Stages that are not named were scored on their own samples alone."""
     votes: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
     """Stage -> problem id -> answer code of each sample in drawing order, -1 where parsing failed; equal codes of one
-    problem are one answer. Only of stages that the `when` of another one watches."""
+    problem are one answer. Of stages that the `when` of another one watches, whose votes tell what they cost, or that have
+    gold and drew several samples."""
     measured: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Stage that runs on a condition -> problem id -> what its `when` measured, where that is known."""
 
@@ -144,6 +178,10 @@ class Trial:
                 stage: {name: pack_scores(scores) for name, scores in by_problem.items()}
                 for stage, by_problem in self.sample_scores.items()
             },
+            "verifier_scores": {
+                stage: {name: list(scores) for name, scores in by_problem.items()}
+                for stage, by_problem in self.verifier_scores.items()
+            },
             "failures": [failure_to_json(entry) for entry in self.failures],
             "origin": self.origin,
             "reason": self.reason,
@@ -152,12 +190,13 @@ class Trial:
             "n_paid": self.n_paid,
             "n_reused": self.n_reused,
             "unparsed": {stage: asdict(entry) for stage, entry in self.unparsed.items()},
+            "runaway": {stage: asdict(entry) for stage, entry in self.runaway.items()},
             "counted_by": {model: list(names) for model, names in self.counted_by.items()},
             "stopped_because": self.stopped_because,
             "prompts": {stage: dict(digests) for stage, digests in self.prompts.items()},
             "estimated_from": dict(self.estimated_from),
             "votes": {
-                stage: {name: list(codes) for name, codes in by_problem.items()}
+                stage: {name: pack_votes(codes) for name, codes in by_problem.items()}
                 for stage, by_problem in self.votes.items()
             },
             "measured": {stage: dict(values) for stage, values in self.measured.items()},
@@ -178,6 +217,11 @@ class Trial:
                 "failures": tuple(failure_from_json(entry) for entry in data["failures"]),
                 "lengths": {stage: lengths_from_json(lengths) for stage, lengths in data["lengths"].items()},
                 # Older logs lack these.
+                "verifier_scores": {
+                    stage: {name: tuple(scores) for name, scores in by_problem.items()}
+                    for stage, by_problem in data.get("verifier_scores", {}).items()
+                },
+                "runaway": {stage: Runaway(**entry) for stage, entry in data.get("runaway", {}).items()},
                 "unparsed": {stage: Unparsed(**entry) for stage, entry in data.get("unparsed", {}).items()},
                 "counted_by": {model: tuple(names) for model, names in data.get("counted_by", {}).items()},
                 "votes": votes_from_json(data.get("votes", {})),
@@ -334,13 +378,25 @@ def failure_from_json(data: Mapping[str, str]) -> ProblemFailure:
 
 
 def votes_from_json(
-    data: Mapping[str, Mapping[str, Iterable[int]]],
+    data: Mapping[str, Mapping[str, str | Iterable[int]]],
 ) -> dict[str, dict[str, tuple[int, ...]]]:
-    """Read votes as JSON keeps them."""
+    """Read votes as JSON keeps them: packed, or a list as in older logs."""
     return {
-        stage: {name: tuple(codes) for name, codes in by_problem.items()}
+        stage: {name: unpack_votes(codes) for name, codes in by_problem.items()}
         for stage, by_problem in data.items()
     }
+
+
+def pack_votes(codes: tuple[int, ...]) -> str | list[int]:
+    """Return answer codes in few characters, e.g. `001-2`: `-` was not parsed; a list where there are more than 36."""
+    if max(codes, default=0) >= len(VOTE_SIGNS):
+        return list(codes)
+    return "".join("-" if code < 0 else VOTE_SIGNS[code] for code in codes)
+
+
+def unpack_votes(packed: str | Iterable[int]) -> tuple[int, ...]:
+    """Read what `pack_votes` wrote."""
+    return tuple(VOTE_SIGNS.find(code) if isinstance(code, str) else code for code in packed)
 
 
 def pack_scores(scores: tuple[float, ...]) -> str | list[float]:
@@ -361,10 +417,14 @@ def lengths_to_json(lengths: StageLengths) -> dict[str, Any]:
         "model": lengths.model,
         "prefill": sorted(lengths.prefill.items()),
         "decode": sorted(lengths.decode.items()),
+        **({"steps": sorted(lengths.steps.items())} if lengths.steps else {}),
+        **({} if lengths.spread is None else {"spread": lengths.spread}),
     }
 
 
 def lengths_from_json(data: Mapping[str, Any]) -> StageLengths:
     """Read what `lengths_to_json` wrote."""
-    prefill, decode = ({int(n): int(count) for n, count in data[key]} for key in ("prefill", "decode"))
-    return StageLengths(data["model"], prefill, decode)
+    prefill, decode, steps = (
+        {int(n): int(count) for n, count in data.get(key, ())} for key in ("prefill", "decode", "steps")
+    )
+    return StageLengths(data["model"], prefill, decode, steps, data.get("spread"))

@@ -7,15 +7,17 @@ a denominator in silence and nothing is scored 0 for being unreachable.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from agenttts.budgets.cost import Budget, Cost, total, total_amount
+from agenttts.models.base import CallUsage
 from agenttts.models.tokens import EXACT
 from agenttts.pipeline.base import Allocation, Problem, Rollout
-from agenttts.study.archive import ProblemFailure, StageLengths, Trial, TrialStatus, Unparsed
+from agenttts.study.archive import ProblemFailure, Runaway, StageLengths, Trial, TrialStatus, Unparsed
 from agenttts.study.racing import blocks
 
 if TYPE_CHECKING:
@@ -56,9 +58,13 @@ class Evaluation:
     """Mean charged cost of a scored problem by stage."""
     stage_scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     sample_scores: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
+    verifier_scores: Mapping[str, Mapping[str, tuple[float | None, ...]]] = field(default_factory=dict)
+    """See `Trial.verifier_scores`."""
     lengths: Mapping[str, StageLengths] = field(default_factory=dict)
     unparsed: Mapping[str, Unparsed] = field(default_factory=dict)
     """By stage, over all samples drawn, also those of failed problems."""
+    runaway: Mapping[str, Runaway] = field(default_factory=dict)
+    """As `unparsed`."""
     counted_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Model -> what counted its tokens, where that was not the endpoint itself."""
     n_paid: int = 0
@@ -71,7 +77,7 @@ class Evaluation:
     estimated_from: Mapping[str, int] = field(default_factory=dict)
     """Stage -> most draws that a problem's score was averaged over."""
     votes: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
-    """Of stages that the `when` of another one watches; see `Trial.votes`."""
+    """See `Trial.votes`."""
     measured: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """See `Trial.measured`."""
 
@@ -109,6 +115,7 @@ class Evaluation:
             costs=self.costs,
             stage_scores=self.stage_scores,
             sample_scores=self.sample_scores,
+            verifier_scores=self.verifier_scores,
             failures=self.failures,
             origin=proposal.origin,
             reason=proposal.reason,
@@ -117,6 +124,7 @@ class Evaluation:
             n_paid=self.n_paid,
             n_reused=self.n_reused,
             unparsed=self.unparsed,
+            runaway=self.runaway,
             counted_by=self.counted_by,
             stopped_because=self.stopped_because,
             prompts=self.prompts,
@@ -138,8 +146,10 @@ class Evaluation:
             costs=_mean_costs(scored),
             stage_scores=_by_stage((r.problem_id, r.stage_scores) for r in scored),
             sample_scores=_by_stage((r.problem_id, r.sample_scores) for r in scored),
+            verifier_scores=_by_stage((r.problem_id, _verifier_scores(r)) for r in scored),
             lengths=_lengths(allocation, rollouts),
             unparsed=_unparsed(allocation, rollouts),
+            runaway=_runaway(allocation, rollouts),
             counted_by=_counted_by(rollouts),
             n_paid=sum(r.n_paid for r in rollouts),
             n_reused=sum(r.n_reused for r in rollouts),
@@ -170,15 +180,49 @@ def _lengths(allocation: Allocation, rollouts: Sequence[Rollout]) -> dict[str, S
     for choice in allocation.choices:
         prefill: Counter[int] = Counter()
         decode: Counter[int] = Counter()
+        steps: Counter[int] = Counter()
+        drawn: list[list[int]] = []
         for rollout in rollouts:
-            output = rollout.outputs.get(choice.stage)
-            for charge in output.charges if output is not None else ():
-                if charge.purpose == "draw":
-                    prefill[charge.usage.prefill_tokens] += 1
-                    decode.update(charge.usage.decode_tokens)
+            steps.update(rollout.steps.get(choice.stage, ()))
+            usages = _draw_usages(rollout, choice.stage)
+            prefill.update(usage.prefill_tokens for usage in usages)
+            drawn.append([n for usage in usages for n in usage.decode_tokens])
+            decode.update(drawn[-1])
         if decode:
-            result[choice.stage] = StageLengths(choice.model, dict(prefill), dict(decode))
+            result[choice.stage] = StageLengths(
+                choice.model, dict(prefill), dict(decode), dict(steps), _pooled_deviation(drawn)
+            )
     return result
+
+
+def _draw_usages(rollout: Rollout, stage: str) -> list[CallUsage]:
+    """Return what the samples of a stage's own prompt and model used."""
+    output = rollout.outputs.get(stage)
+    charges = output.charges if output is not None else ()
+    return [charge.usage for charge in charges if charge.purpose == "draw"]
+
+
+def _pooled_deviation(groups: Iterable[Sequence[float]]) -> float | None:
+    """Return the standard deviation within groups, pooled; `None` where no group has two members."""
+    several = [group for group in groups if len(group) > 1]
+    freedom = sum(len(group) - 1 for group in several)
+    if not freedom:
+        return None
+    means = [math.fsum(group) / len(group) for group in several]
+    squares = ((x - mean) ** 2 for group, mean in zip(several, means, strict=True) for x in group)
+    return math.sqrt(math.fsum(squares) / freedom)
+
+
+def _verifier_scores(rollout: Rollout) -> dict[str, tuple[float | None, ...]]:
+    """Return what verifiers gave the plain samples, of stages where one took part; in few digits, to keep logs small."""
+    return {
+        stage: tuple(
+            None if score is None else float(f"{score:.4g}")
+            for score in output.verifier_scores[: output.n_plain]
+        )
+        for stage, output in rollout.outputs.items()
+        if any(score is not None for score in output.verifier_scores)
+    }
 
 
 def _unparsed(allocation: Allocation, rollouts: Sequence[Rollout]) -> dict[str, Unparsed]:
@@ -191,6 +235,17 @@ def _unparsed(allocation: Allocation, rollouts: Sequence[Rollout]) -> dict[str, 
             n = sum(answer is None for output in outputs for answer in output.answers)
             example = next((output.text for output in outputs if output.answer is None), "")
             result[choice.stage] = Unparsed(choice.model, n, n_samples, example[:LONGEST_EXAMPLE])
+    return result
+
+
+def _runaway(allocation: Allocation, rollouts: Sequence[Rollout]) -> dict[str, Runaway]:
+    result = {}
+    for choice in allocation.choices:
+        n_samples = sum(len(u.decode_tokens) for r in rollouts for u in _draw_usages(r, choice.stage))
+        made = (rollout.outputs.get(choice.stage) for rollout in rollouts)
+        n = sum(output.n_runaway for output in made if output is not None and not output.skipped)
+        if n_samples:
+            result[choice.stage] = Runaway(choice.model, n, n_samples)
     return result
 
 

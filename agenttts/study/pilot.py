@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agenttts import errors
@@ -134,7 +135,7 @@ def _thinned(seen: StageLengths) -> StageLengths:
         return seen
     rising = [n for n, count in sorted(seen.decode.items()) for _ in range(count)]
     kept = [rising[(2 * i + 1) * n_samples // (2 * n_prompts)] for i in range(n_prompts)]
-    return StageLengths(seen.model, seen.prefill, Counter(kept))
+    return replace(seen, decode=Counter(kept))
 
 
 def learn_pilot(lengths: Lengths, event: Mapping[str, Any]) -> None:
@@ -150,6 +151,11 @@ def learn_trial(lengths: Lengths, trial: Trial) -> None:
     for stage, piece in trial.lengths.items():
         _learn(lengths, stage, piece)
     shares = lengths.run_shares
+    for stage, cost in trial.costs.items():
+        if (
+            stage not in shares.watched
+        ):  # of a stage that runs on a condition the cost is a mean over all problems
+            lengths.calibration.observe(trial.allocation[stage], cost, len(trial.scores))
     for stage, votes in trial.votes.items():
         shares.observe_votes(stage, trial.allocation[stage].model, votes)
     for stage, watched in shares.watched.items():
@@ -159,4 +165,4 @@ def learn_trial(lengths: Lengths, trial: Trial) -> None:
 
 
 def _learn(lengths: Lengths, stage: str, seen: StageLengths) -> None:
-    lengths.observe_counts(stage, seen.model, prefill=seen.prefill, decode=seen.decode)
+    lengths.observe_counts(stage, seen.model, prefill=seen.prefill, decode=seen.decode, steps=seen.steps)

@@ -156,6 +156,8 @@ class LengthsBlock(_Block):
 
     prefill_tokens: Annotated[float, Field(gt=0)] | None = None
     decode_tokens: Annotated[float, Field(gt=0)] | None = None
+    steps: Annotated[float, Field(gt=0)] | None = None
+    """Steps of a completion, for searches over steps."""
 
 
 class StageBlock(_Block):
@@ -216,6 +218,11 @@ class StageBlock(_Block):
         """What `StageChoice.model` may be: the models, or with modes every `model@mode`."""
         models = [f"{model}@{mode}" for model in self.models for mode in self.modes] or list(self.models)
         return tuple(dict.fromkeys(models))
+
+    @property
+    def votes_tell(self) -> bool:
+        """Whether the votes of samples tell what a way of this stage will cost."""
+        return any(way.kind == "adaptive_vote" or way.kind == "cascade" for way in self.select)
 
     def sampling_of(self, variant: str) -> SamplingBlock:
         """Return how a model draws here: with modes, that of the mode which its name ends in."""

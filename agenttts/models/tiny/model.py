@@ -15,11 +15,12 @@ from itertools import groupby
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agenttts.models.tiny.network import LONGEST, Cache, Floats, Network
 from agenttts.models.tiny.sampling import choose, log_probabilities, stream_key, uniform
 from agenttts.models.tiny.threads import one_thread
-from agenttts.models.tiny.tokenizer import END, encode_prompt, vocabulary
+from agenttts.models.tiny.tokenizer import END, encode, encode_prompt, vocabulary
 
 GENERATORS = ("tiny/xs", "tiny/s", "tiny/m", "tiny/l")
 ROWS_AT_ONCE = 256
@@ -49,6 +50,19 @@ class GenerationRequest:
     """A completion ends before the first of these."""
     top_logprobs: int = 0
     """How many likeliest tokens to report at each position."""
+    prefix: str = ""
+    """Beginning of the completion, to go on from. A space at its end is written by the model itself, with the word after
+    it as one token, and does not come again in the text; a stop string at the very beginning ends nothing."""
+
+    @property
+    def tokens(self) -> list[int]:
+        """Tokens that are read before the first one is written."""
+        return [*encode_prompt(self.prompt), *encode(self.prefix.removesuffix(" "))]
+
+    @property
+    def begins_with_space(self) -> bool:
+        """Whether the first token must be one that begins with a space, or the end."""
+        return self.prefix.endswith(" ")
 
 
 @dataclass(frozen=True)
@@ -66,6 +80,8 @@ class Generation:
     """Natural logarithms at temperature 1 and without nucleus, whatever was asked for; one per token text."""
     top_logprobs: tuple[tuple[tuple[str, float], ...], ...]
     """Per position, likeliest first; the end token is the empty text. Empty unless asked for."""
+    ended: bool = False
+    """Whether the model ended it, and no stop string or limit did."""
 
 
 @dataclass
@@ -117,7 +133,7 @@ class TinyModel:
         Raises:
             TinyContextError: A prompt has more than `LONGEST` - 1 tokens.
         """
-        prompts = [encode_prompt(request.prompt) for request in requests]
+        prompts = [request.tokens for request in requests]
         draws = [
             _Draw(number, index, _limit(request, len(prompts[number])))
             for number, request in enumerate(requests)
@@ -129,7 +145,7 @@ class TinyModel:
                 _write(self, requests, prompts, wanted[start : start + ROWS_AT_ONCE])
         finished = {key: list(group) for key, group in groupby(draws, key=lambda draw: draw.request)}
         return [
-            [_generation(draw, len(prompts[number])) for draw in finished.get(number, ())]
+            [_generation(draw, len(prompts[number]), requests[number]) for draw in finished.get(number, ())]
             for number in range(len(requests))
         ]
 
@@ -140,6 +156,17 @@ def _load(name: str) -> TinyModel:
     config = json.loads((folder / f"{name.removeprefix('tiny/')}.json").read_text())
     network = Network.load(name.removeprefix("tiny/"))
     return TinyModel(name, config["parameters"], config["layers"], config["width"], vocabulary(), network)
+
+
+def _stream(request: GenerationRequest) -> str:
+    """Return what tells the random streams of two prompts apart."""
+    return f"{request.prompt}\0{request.prefix}" if request.prefix else request.prompt
+
+
+@lru_cache(maxsize=1)
+def _begins_with_space() -> NDArray[np.bool_]:
+    """Return which tokens begin with a space; the end is counted among them."""
+    return np.array([text.startswith(" ") or number == END for number, text in enumerate(vocabulary())])
 
 
 def _limit(request: GenerationRequest, prompt_tokens: int) -> int:
@@ -157,12 +184,15 @@ def _write(
     """Write draws together until all are finished."""
     asked = [requests[draw.request] for draw in draws]
     keys = np.array(
-        [stream_key(model.name, r.prompt, r.seeds[d.index]) for r, d in zip(asked, draws, strict=True)],
+        [stream_key(model.name, _stream(r), r.seeds[d.index]) for r, d in zip(asked, draws, strict=True)],
         dtype=np.uint64,
     )
     temperature = np.array([r.temperature for r in asked], dtype=np.float64)
     top_p = np.array([r.top_p for r in asked], dtype=np.float64)
     logits, cache = _prefill(model.network, prompts, draws)
+    spaced = np.array([r.begins_with_space for r in asked])
+    if spaced.any():
+        logits[np.ix_(spaced, ~_begins_with_space())] = -np.inf
     for step in range(max(draw.limit for draw in draws)):
         log_p = log_probabilities(logits)
         tokens = choose(log_p, temperature, top_p, uniform(keys, step))
@@ -203,7 +233,8 @@ def _append(draw: _Draw, token: int, log_p: Floats, request: GenerationRequest) 
     draw.text += vocabulary()[token]
     if request.top_logprobs:
         draw.top.append(_likeliest(log_p, request.top_logprobs))
-    ends = [place for stop in request.stop if stop and (place := draw.text.find(stop)) >= 0]
+    start = int(request.begins_with_space)
+    ends = [place for stop in request.stop if stop and (place := draw.text.find(stop, start)) >= 0]
     if ends:
         draw.text, draw.finish = draw.text[: min(ends)], "stop"
     elif len(draw.tokens) >= draw.limit:
@@ -215,10 +246,11 @@ def _likeliest(log_p: Floats, count: int) -> tuple[tuple[str, float], ...]:
     return tuple((vocabulary()[token], float(log_p[token])) for token in order)
 
 
-def _generation(draw: _Draw, prompt_tokens: int) -> Generation:
+def _generation(draw: _Draw, prompt_tokens: int, request: GenerationRequest) -> Generation:
     texts = tuple(vocabulary()[token] for token in draw.tokens if token != END)
     return Generation(
-        text=draw.text,
+        text=draw.text.removeprefix(" ") if request.begins_with_space else draw.text,
+        ended=END in draw.tokens,
         prompt_tokens=prompt_tokens,
         completion_tokens=len(draw.tokens),
         finish_reason=draw.finish or "length",
