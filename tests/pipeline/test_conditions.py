@@ -84,7 +84,7 @@ def test_a_stage_runs_where_the_stage_it_watches_agrees_too_little(make_task: Ma
     output = rollout.outputs["escalate"]
     assert not output.skipped
     assert (output.answer, rollout.n_paid, rollout.score) == ("41", 6, 0.0)
-    assert rollout.votes == {"attempt": (0, 1, 1, -1)}
+    assert rollout.votes["attempt"] == (0, 1, 1, -1)
     assert rollout.measured == {"escalate": 0.5}
 
 

@@ -18,7 +18,7 @@ from agenttts.budgets.cost_model import CostModel
 from agenttts.errors import EndpointDownError, ProviderUnavailableError
 from agenttts.models.base import CallUsage
 from agenttts.pipeline.base import Allocation, Charge, Failure, Problem, Rollout, StageChoice, StageOutput
-from agenttts.study.archive import Trial, Unparsed
+from agenttts.study.archive import Runaway, Trial, Unparsed
 from agenttts.study.evaluate import run_all, run_problems
 from agenttts.study.result import StudyOptions
 from agenttts.study.session import Session
@@ -205,12 +205,18 @@ async def test_the_test_split_is_read_by_the_confirmation_alone(
 async def test_a_trial_keeps_what_was_unparsed_and_who_counted_and_older_logs_still_load():
     async def runner(problem: Problem, allocation: Allocation) -> Rollout:
         charge = Charge("simulated/small", "draw", CallUsage(3, (4, 5), counted_by="chars/4"))
-        output = StageOutput(None, "no idea", (None, None), 0, charges=(charge,))
+        scores = (0.123456, None)
+        output = StageOutput(
+            None, "no idea", (None, None), None, None, 0, scores, n_runaway=1, charges=(charge,)
+        )
         return Rollout(problem.id, {"solve": output}, 0.0)
 
     trial = (await run(runner, 3)).as_trial(0, Proposal(ALLOCATION, "", ""), BUDGET)
     assert trial.unparsed == {"solve": Unparsed("simulated/small", 6, 6, "no idea")}
     assert trial.counted_by == {"simulated/small": ("chars/4",)}
+    assert trial.runaway == {"solve": Runaway("simulated/small", 3, 6)}
+    assert trial.verifier_scores["solve"] == dict.fromkeys(["p0", "p1", "p2"], (0.1235, None))
+    assert trial.lengths["solve"].spread == pytest.approx(0.5**0.5)  # 4 and 5, three times over
     data = json.loads(json.dumps(trial.to_json()))
     assert Trial.from_json(data) == trial
     older = {key: value for key, value in data.items() if key not in {"unparsed", "counted_by"}}
