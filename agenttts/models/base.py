@@ -38,6 +38,8 @@ class SamplingParameters:
     """Shifts the seeds of all draws; another value gives other draws of the same law."""
     logprobs: bool = False
     """Ask for the log-probability of every token drawn."""
+    top_logprobs: int = 0
+    """Ask for the likeliest tokens at each place, this many, with their log-probabilities (`Sample.details`)."""
     extra: tuple[tuple[str, str], ...] = ()
     """Further request fields, sorted by name, each value as JSON text (e.g. `("reasoning_effort", '"low"')`)."""
 
@@ -75,7 +77,10 @@ class Request:
         return int(_digest(self._law())[:8], 16) >> 1
 
     def _law(self) -> list[Any]:
-        return [self.model, [[m.role, m.content] for m in self.messages], asdict(self.sampling)]
+        sampling = asdict(self.sampling)
+        if not self.sampling.top_logprobs:  # added later: what does not use it keeps its streams
+            del sampling["top_logprobs"]
+        return [self.model, [[m.role, m.content] for m in self.messages], sampling]
 
 
 def _digest(value: object) -> str:
@@ -113,7 +118,11 @@ class Sample:
     logprobs: tuple[float, ...] | None = None
     """Natural log-probability of each token drawn; `None` where not asked for or not given."""
     details: Mapping[str, Any] = field(default_factory=dict)
-    """JSON-able extras of the source (e.g. `reasoning`, `recorded_answer`, `recorded_score`)."""
+    """JSON-able extras of the source (e.g. `reasoning`, `recorded_answer`, `recorded_score`).
+
+    `top_logprobs`, where they were asked for and given: for each token drawn, in order, `[token, [[token,
+    log-probability], ...]]`, the drawn one and the likeliest ones at its place.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from agenttts.budgets.cards import ModelCard
 from agenttts.errors import InputError
 from agenttts.models.base import CallUsage, Reply, Request, Sample
-from agenttts.models.tokens import counter, prompt_text, split_total
+from agenttts.models.tokens import counter, most_prompt_tokens, prompt_text, split_total
 
-__all__ = ["MalformedReply", "chat_body", "read_reply"]
+__all__ = ["Chat", "MalformedReply", "bare_usage", "chat_body", "read_reply"]
 
 _OURS = frozenset({"messages", "model", "n", "seed", "stream"})
 """Fields that make draws numbered; a task's `extra` may not set them."""
@@ -22,6 +24,42 @@ class MalformedReply(Exception):  # noqa: N818 - becomes a provider failure in `
     def __init__(self, message: str, usage: CallUsage | None = None) -> None:
         super().__init__(message)
         self.usage = usage
+
+
+@dataclass(frozen=True)
+class Chat:
+    """Chat completions of one card; see `provider.Dialect`."""
+
+    card: ModelCard
+    length_field: str = "max_tokens"
+
+    @property
+    def most_n(self) -> int:
+        """Choices that one request may ask for."""
+        return self.card.max_n
+
+    def body(self, request: Request, first: int, n: int) -> dict[str, Any]:
+        """Return the request for draws `first` to `first + n - 1`."""
+        return chat_body(
+            request,
+            served_as=self.card.served_as,
+            first=first,
+            n=n,
+            seeded=self.card.supports_seed,
+            length_field=self.length_field,
+        )
+
+    def read(self, data: Any, request: Request, first: int, n: int) -> Reply:
+        """Return samples and bill; see `read_reply`."""
+        return read_reply(data, request, first=first, n=n, token_counter=self.card.token_counter)
+
+    def worst(self, request: Request, n: int) -> CallUsage:
+        """Return the most that a request for n draws may cost."""
+        return CallUsage(most_prompt_tokens(request.messages), (request.sampling.max_tokens,) * n)
+
+    def unread(self, request: Request) -> CallUsage | None:
+        """Return nothing: who says no usage is not billed for a reply that holds no sample."""
+        return None
 
 
 def chat_body(
@@ -51,6 +89,8 @@ def chat_body(
         body["seed"] = request.base_seed + first
     if sampling.logprobs:
         body["logprobs"] = True
+    if sampling.top_logprobs:
+        body |= {"logprobs": True, "top_logprobs": sampling.top_logprobs}
     if request.messages[-1].role == "assistant":  # as vLLM and SGLang know it
         body |= {"continue_final_message": True, "add_generation_prompt": False}
     return _with_extra(body, sampling.extra) if sampling.extra else body
@@ -84,14 +124,14 @@ def read_reply(data: Any, request: Request, *, first: int, n: int, token_counter
         raise MalformedReply("the reply is not a JSON object")
     choices = data.get("choices")
     if not isinstance(choices, list) or not choices:
-        raise MalformedReply(f"the reply holds no choices{_error_in(data)}", _bare_usage(data.get("usage")))
+        raise MalformedReply(f"the reply holds no choices{_error_in(data)}", bare_usage(data.get("usage")))
     choices = [choice if isinstance(choice, Mapping) else {} for choice in choices]
     usage = data.get("usage")
     usage = usage if isinstance(usage, Mapping) else {}
     texts = [_text(choice, usage) for choice in choices]
     bill = _bill(usage, choices, texts, request, token_counter)
     samples = tuple(
-        _sample(choice, text, first + place, tokens, bill)
+        _sample(choice, text, first + place, tokens, bill, request.sampling.top_logprobs)
         for place, choice, text, tokens in zip(
             _places(choices), choices, texts, bill.decode_tokens, strict=True
         )
@@ -142,7 +182,9 @@ def _reasoning_tokens(usage: Mapping[str, Any]) -> int:
     return _count(details.get("reasoning_tokens")) or 0 if isinstance(details, Mapping) else 0
 
 
-def _sample(choice: Mapping[str, Any], text: str, index: int, tokens: int, bill: CallUsage) -> Sample:
+def _sample(
+    choice: Mapping[str, Any], text: str, index: int, tokens: int, bill: CallUsage, n_tops: int
+) -> Sample:
     return Sample(
         index,
         text,
@@ -152,7 +194,7 @@ def _sample(choice: Mapping[str, Any], text: str, index: int, tokens: int, bill:
         bill.cached_prefill_tokens,
         bill.counted_by,
         _logprobs(choice),
-        _details(choice["message"]) | _ending(choice),
+        _details(choice["message"]) | _ending(choice) | (_tops(choice) if n_tops else {}),
     )
 
 
@@ -165,6 +207,25 @@ def _logprobs(choice: Mapping[str, Any]) -> tuple[float, ...] | None:
         return tuple(float(token["logprob"]) for token in content)
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _tops(choice: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return each token drawn with the likeliest ones at its place (see `Sample.details`), where they are given."""
+    content = _block(choice, "logprobs").get("content")
+    if not isinstance(content, list):
+        return {}
+    try:
+        return {
+            "top_logprobs": [
+                [
+                    str(token["token"]),
+                    [[str(top["token"]), float(top["logprob"])] for top in token["top_logprobs"]],
+                ]
+                for token in content
+            ]
+        }
+    except (KeyError, TypeError, ValueError):
+        return {}
 
 
 def _ending(choice: Mapping[str, Any]) -> dict[str, bool]:
@@ -211,8 +272,8 @@ def _estimate(texts: Sequence[str | None], request: Request, token_counter: str)
     return CallUsage(counted(prompt_text(request.messages)), decode, 0, token_counter)
 
 
-def _bare_usage(usage: Any) -> CallUsage | None:
-    """Return what a reply without choices says that it cost."""
+def bare_usage(usage: Any) -> CallUsage | None:
+    """Return what a reply without choices says that it cost; `None` where it does not say it."""
     if not isinstance(usage, Mapping):
         return None
     prefill, total = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))

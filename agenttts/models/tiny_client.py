@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agenttts.budgets.cards import ModelCard
 from agenttts.errors import RequestRefusedError
-from agenttts.models.base import CallUsage, Meter, Reply, Request, Sample
+from agenttts.models.base import CallUsage, Meter, Reply, Request, Sample, SamplingParameters
 from agenttts.models.tokens import prompt_text, split_begun
 
 if TYPE_CHECKING:
@@ -136,12 +136,7 @@ class TinyClient:
         settle = await meter.before(_worst(wanted)) if meter is not None else None
         reply: Reply | None = None
         try:
-            reply = _reply(
-                await self._batcher.generate(wanted),
-                first,
-                request.sampling.logprobs,
-                stops=bool(request.sampling.stop),
-            )
+            reply = _reply(await self._batcher.generate(wanted), first, request.sampling)
         finally:
             if settle is not None:
                 settle(reply)
@@ -171,6 +166,7 @@ def _generation_request(request: Request, first: int, n: int) -> GenerationReque
         temperature=sampling.temperature,
         top_p=sampling.top_p,
         stop=sampling.stop,
+        top_logprobs=sampling.top_logprobs,
     )
 
 
@@ -178,7 +174,7 @@ def _worst(wanted: GenerationRequest) -> CallUsage:
     return CallUsage(len(wanted.tokens), (wanted.max_tokens,) * len(wanted.seeds))
 
 
-def _reply(generations: list[Generation], first: int, logprobs: bool, *, stops: bool) -> Reply:
+def _reply(generations: list[Generation], first: int, sampling: SamplingParameters) -> Reply:
     samples = tuple(
         Sample(
             first + place,
@@ -186,10 +182,18 @@ def _reply(generations: list[Generation], first: int, logprobs: bool, *, stops: 
             generation.finish_reason,
             generation.prompt_tokens,
             generation.completion_tokens,
-            logprobs=generation.logprobs if logprobs else None,
-            details={"ended": True} if generation.ended and stops else {},
+            logprobs=generation.logprobs if sampling.logprobs or sampling.top_logprobs else None,
+            details=_details(generation, sampling),
         )
         for place, generation in enumerate(generations)
     )
     decode = tuple(sample.decode_tokens for sample in samples)
     return Reply(samples, CallUsage(samples[0].prefill_tokens, decode))
+
+
+def _details(generation: Generation, sampling: SamplingParameters) -> dict[str, Any]:
+    details: dict[str, Any] = {"ended": True} if generation.ended and sampling.stop else {}
+    if sampling.top_logprobs:
+        places = zip(generation.token_texts, generation.top_logprobs, strict=True)
+        details["top_logprobs"] = [[token, [list(pair) for pair in top]] for token, top in places]
+    return details

@@ -26,7 +26,7 @@ from agenttts.models.provider import partial_of
 from agenttts.models.retry import ClientEvent
 from agenttts.testing.clients import RecordingMeter
 from tests.models.conftest import ask, card
-from tests.models.local_server import Answer, LocalServer, closed_port_url, completion, error
+from tests.models.local_server import Answer, LocalServer, closed_port_url, completion, error, local_server
 
 Open = Callable[..., AbstractAsyncContextManager[Clients]]
 
@@ -311,6 +311,46 @@ async def test_logprobs_come_back_when_asked_for(opened: Open) -> None:
         (without,) = await clients.client("m").draw(ask(clients), 0, 1)
     assert sample.logprobs == (-0.5, -1.5)
     assert without.logprobs is None
+
+
+async def test_the_likeliest_tokens_come_back_when_asked_for() -> None:
+    tops = [{"token": "Yes", "logprob": -0.2}, {"token": "No", "logprob": -1.7}]
+
+    def with_tops(body: dict[str, Any]) -> Any:
+        reply = completion(body)
+        if body.get("top_logprobs"):
+            content = [{"token": "Yes", "logprob": -0.2, "top_logprobs": tops}]
+            reply["choices"][0]["logprobs"] = {"content": content}
+        return reply
+
+    with local_server(always=with_tops) as server:
+        clients = Clients({"m": card(server.url)})
+        (sample,) = await clients.client("m").draw(ask(clients, top_logprobs=2), 0, 1)
+        (without,) = await clients.client("m").draw(ask(clients, logprobs=True), 0, 1)
+        await clients.aclose()
+    assert [(body.get("logprobs"), body.get("top_logprobs")) for body in server.bodies] == [
+        (True, 2),
+        (True, None),
+    ]
+    assert sample.details["top_logprobs"] == [["Yes", [["Yes", -0.2], ["No", -1.7]]]]
+    assert sample.logprobs == (-0.2,)
+    assert "top_logprobs" not in without.details
+
+
+@pytest.mark.parametrize(
+    "block", [None, [], {"content": None}, {"content": [{"token": "x", "logprob": -1.0}]}, {"content": [3]}]
+)
+async def test_likeliest_tokens_that_are_not_given_are_not_there(block: Any) -> None:
+    def odd(body: dict[str, Any]) -> Any:
+        reply = completion(body)
+        reply["choices"][0]["logprobs"] = block
+        return reply
+
+    with local_server(always=odd) as server:
+        clients = Clients({"m": card(server.url)})
+        (sample,) = await clients.client("m").draw(ask(clients, top_logprobs=2), 0, 1)
+        await clients.aclose()
+    assert "top_logprobs" not in sample.details
 
 
 async def test_a_missing_key_is_named_before_any_call(

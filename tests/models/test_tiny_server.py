@@ -55,7 +55,7 @@ def texts(reply: httpx.Response) -> list[str]:
 
 
 def served_request(clients: Clients, prompt: str = PROMPT) -> Request:
-    sampling = SamplingParameters(max_tokens=60, logprobs=True, top_p=0.95)
+    sampling = SamplingParameters(max_tokens=60, logprobs=True, top_p=0.95, top_logprobs=3)
     return clients.request("tiny/xs", [Message("user", prompt)], sampling)
 
 
@@ -78,6 +78,13 @@ async def test_draws_and_counts_over_http_are_those_in_process(url: str, source:
         assert (a.index, a.text, a.finish_reason) == (b.index, b.text, b.finish_reason)
         assert (a.prefill_tokens, a.decode_tokens) == (b.prefill_tokens, b.decode_tokens)
         assert a.logprobs == pytest.approx(b.logprobs)
+        assert [token for token, _ in a.details["top_logprobs"]] == [t for t, _ in b.details["top_logprobs"]]
+        for (_, served_top), (_, own_top) in zip(
+            a.details["top_logprobs"], b.details["top_logprobs"], strict=True
+        ):
+            assert len(served_top) == 3
+            assert [token for token, _ in served_top] == [token for token, _ in own_top]
+            assert [p for _, p in served_top] == pytest.approx([p for _, p in own_top])
     await over_http.aclose()
     await in_process.aclose()
 
