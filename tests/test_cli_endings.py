@@ -76,3 +76,39 @@ def test_a_plan_is_scored_where_its_data_have_moved_to(recorded_task: Path, tmp_
     changed = agenttts("evaluate", plan, "--data", moved)
     assert changed.exit_code == 2
     assert "has changed since this task was loaded" in changed.stderr
+
+
+def with_function(task: Path, refuses: str) -> Path:
+    """Give the task a stage by a function that fails on problems for which the expression `refuses` holds."""
+    text = task.read_text().replace(
+        "score: {stage: answer",
+        "  last:\n    needs: [answer]\n    function: steps.py:last\nscore: {stage: last",
+    )
+    task.write_text(text)
+    (task.parent / "steps.py").write_text(
+        "def last(problem, answers):\n"
+        f"    if {refuses}:\n"
+        "        raise ValueError('no such day')\n"
+        "    return answers['answer']\n"
+    )
+    return task
+
+
+def test_a_search_without_a_plan_says_that_problems_failed_and_does_not_end_as_if_all_was_well(
+    recorded_task: Path,
+) -> None:
+    task = with_function(recorded_task, "problem['id'] < 'p005'")
+    done = agenttts("optimize", task, "--allocator", "random", "--trials", "2", "--trust")
+    assert done.exit_code == 3, done.stderr
+    assert "No plan was written: too many problems failed. Mend the cause" in words(done.stdout)
+    assert "A larger budget" not in done.stdout
+
+
+def test_failures_on_unseen_problems_are_told_with_their_cause(recorded_task: Path) -> None:
+    task = with_function(recorded_task, "problem['id'] >= 'p041'")
+    done = agenttts("optimize", task, "--allocator", "random", "--trials", "2", "--trust")
+    assert done.exit_code == 0, done.stderr
+    assert "3 unseen problems failed and have no score (stage last: ValueError, e.g. problem p04" in words(
+        done.stdout
+    )
+    assert "no such day" in done.stdout

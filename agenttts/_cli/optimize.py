@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["OptimizeRequest", "run_optimize"]
 
 EXIT_CODES = {"finished": 0, "search_budget_exhausted": 3, "interrupted": 130}
+NO_PLAN = 3
+"""Every trial was over the budget or over the limit of failed problems."""
 AMENDABLE = {
     "task",
     "n_trials",
@@ -76,8 +78,11 @@ def run_optimize(request: OptimizeRequest) -> None:
     opened = _resume(request) if Study.exists(Path(request.task)) else _begin(request)
     result = _run(opened)
     _show(opened, result, as_json=request.as_json)
-    if EXIT_CODES[result.status]:
-        raise typer.Exit(EXIT_CODES[result.status])
+    code = EXIT_CODES[result.status]
+    if code == 0 and result.plan_path is None:
+        code = NO_PLAN  # what comes next in a script needs one
+    if code:
+        raise typer.Exit(code)
 
 
 def _resume(request: OptimizeRequest) -> OpenedStudy:

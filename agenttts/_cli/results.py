@@ -22,7 +22,9 @@ from agenttts.models.tokens import count_notes
 from agenttts.study.archive import cost_to_json, failure_to_json
 
 if TYPE_CHECKING:
-    from agenttts.study.archive import Trial
+    from collections.abc import Iterator, Sequence
+
+    from agenttts.study.archive import ProblemFailure, Trial
     from agenttts.study.result import StudyResult
     from agenttts.study.statistics import Interval
     from agenttts.task.task import Task
@@ -118,11 +120,16 @@ def _confirmed(result: StudyResult) -> list[str]:
     if confirmed.difference is not None:
         lines.append(_line("difference", f"{confirmed.difference} (paired; {confirmed.difference.method})"))
     lines.append(_line("verdict", clean(confirmed.verdict)))
-    if confirmed.winner_failures:
-        lines.append(
-            _line("", f"{plural(len(confirmed.winner_failures), 'unseen problem')} failed and has no score")
-        )
+    lines += [_line("", text) for text in _failed_words(confirmed.winner_failures)]
     return lines
+
+
+def _failed_words(failures: Sequence[ProblemFailure]) -> Iterator[str]:
+    """Tell the unseen problems that have no score, by cause."""
+    for (stage, cause), first, n in _by_cause(failures):
+        have = "has" if n == 1 else "have"
+        what = f"{plural(n, 'unseen problem')} failed and {have} no score"
+        yield f"{what} (stage {stage}: {cause}, e.g. problem {clean(first.problem_id)}: {clean(first.failure.message)})"
 
 
 def _interval(interval: Interval | None) -> str:
@@ -179,18 +186,25 @@ def _of_space(result: StudyResult) -> str:
 
 
 def _failures(result: StudyResult) -> list[str]:
-    causes = Counter((f.failure.stage, f.failure.cause) for _, f in result.failures)
-    if not causes:
+    found = list(_by_cause([entry for _, entry in result.failures]))
+    if not found:
         return [_line("failures", "none")]
-    examples = {(f.failure.stage, f.failure.cause): f for _, f in result.failures}
     return [
         _line(
             "failures",
-            f"{n:,} at stage {clean(key[0])}: {clean(key[1])}, e.g. problem {clean(examples[key].problem_id)}: "
-            f"{clean(examples[key].failure.message)}",
+            f"{n:,} at stage {stage}: {cause}, e.g. problem {clean(first.problem_id)}: {clean(first.failure.message)}",
         )
-        for key, n in causes.most_common()
+        for (stage, cause), first, n in found
     ]
+
+
+def _by_cause(
+    failures: Sequence[ProblemFailure],
+) -> Iterator[tuple[tuple[str, str], ProblemFailure, int]]:
+    """Yield stage and cause, cleaned, the first such failure and their number; the most frequent first."""
+    kinds = [(f.failure.stage, f.failure.cause) for f in failures]
+    for (stage, cause), n in Counter(kinds).most_common():
+        yield (clean(stage), clean(cause)), failures[kinds.index((stage, cause))], n
 
 
 def _next_steps(result: StudyResult, folder: Path) -> str:
@@ -202,12 +216,21 @@ def _next_steps(result: StudyResult, folder: Path) -> str:
     if result.status == "interrupted":
         return f"{fold(f'Interrupted; {result.what_is_kept}. Go on:')}\n  agenttts optimize {folder}"
     if result.plan_path is None:
-        return "No plan was written. A larger budget or other models may help."
+        return _no_plan(result)
     return (
         "Next: score the plan again, here or elsewhere, or use it from Python:\n"
         f"  agenttts evaluate {result.plan_path}\n"
         f"  agenttts.Plan.load({str(result.plan_path)!r}).answer(problem)"
     )
+
+
+def _no_plan(result: StudyResult) -> str:
+    if any(trial.status == "invalid" for trial in result.trials):
+        return fold(
+            "No plan was written: too many problems failed. Mend the cause, then run the same command with "
+            "--run NAME; what was paid for is used again."
+        )
+    return "No plan was written. A larger budget or other models may help."
 
 
 def result_json(task: Task, result: StudyResult, folder: Path, *, resumed: bool) -> dict[str, Any]:
