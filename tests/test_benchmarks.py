@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from pathlib import Path
 
@@ -110,3 +111,14 @@ def test_truth_and_expected_cost_of_the_aime_ground_are_means_over_all_its_order
         assert np.mean([t.score for t in trials]) == pytest.approx(ground.truth(allocation))
         # Where escalate runs the problems are harder than on average, so what is expected is a little off.
         assert np.mean([t.charged for t in trials]) == pytest.approx(ground.space.cost(allocation), rel=0.25)
+
+
+def test_reuse_is_measured_over_whole_trials_though_a_study_races_and_averages(tmp_path, monkeypatch):
+    import reuse
+
+    monkeypatch.setattr(reuse, "OUT", tmp_path / "reuse.json")
+    monkeypatch.setattr("sys.argv", ["reuse.py", "--trials", "8", "--problems", "8", "--check", "1"])
+    reuse.main()
+    rows = json.loads((tmp_path / "reuse.json").read_text())["rows"]
+    assert [row["n_trials"] for row in rows] == [8, 8]
+    assert all(row["ratio"] < 1 for row in rows)
