@@ -22,6 +22,7 @@ Errors of libraries are translated once, at the edge where they appear, with the
     │   ├── ProviderUnavailableError 5xx, no connection or no reply in time, after all retries
     │   └── EndpointDownError        an endpoint failed again and again; stops the run
     ├── RecordedMissError            a draw that was not recorded was asked for
+    ├── SandboxError                 programs cannot be run apart from the host on this machine
     ├── StoreError                   the sample store cannot be read or written; exit code 2
     └── NoSamplesError               a selector was given nothing to select from
 """
@@ -50,6 +51,7 @@ __all__ = [
     "RecordedMissError",
     "RequestRefusedError",
     "RunError",
+    "SandboxError",
     "SearchBudgetExhausted",
     "StoreError",
     "TaskFileError",
@@ -183,6 +185,12 @@ class EndpointDownError(ProviderError):
 
 class RecordedMissError(AgentTTSError):
     """A draw was asked for that the recording does not hold; it is never replaced by another one."""
+
+
+class SandboxError(AgentTTSError):
+    """Programs cannot be run apart from the host on this machine, or not in the way that was asked for."""
+
+    exit_code = 2
 
 
 class StoreError(AgentTTSError):
