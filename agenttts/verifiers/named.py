@@ -1,0 +1,107 @@
+"""The verifier that a user names: a word, the label of one of the task's ways to select, or a block in quotes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import ValidationError
+
+from agenttts.errors import InputError
+from agenttts.task.reading import nearest
+from agenttts.task.ways import NEEDS_GOLD, SelectBlock, VerifierBlock
+
+if TYPE_CHECKING:
+    from agenttts.task.task import Task
+
+__all__ = ["KINDS", "ORACLE", "NamedVerifier", "named_verifier"]
+
+ORACLE = "oracle"
+"""The word for gold itself as a verifier."""
+KINDS: tuple[str, ...] = get_args(VerifierBlock.model_fields["kind"].annotation)
+
+
+@dataclass(frozen=True)
+class NamedVerifier:
+    """A verifier that somebody has named."""
+
+    name: str
+    """As it was named."""
+    block: VerifierBlock | None
+    """`None`: the oracle."""
+
+    @property
+    def compares_samples(self) -> bool:
+        """Whether a sample's score depends on the other samples of its problem."""
+        block = self.block
+        return block is not None and (block.kind == "agreement" or block.form != "pointwise")
+
+
+def named_verifier(task: Task, name: str) -> NamedVerifier:
+    """Return the verifier that a word, the label of one of the task's ways, or a block in YAML or JSON means.
+
+    Raises:
+        InputError: There is none, or it cannot be used to select.
+    """
+    if name == ORACLE:
+        return NamedVerifier(name, None)
+    labelled = _labelled(task)
+    if name in labelled:
+        return NamedVerifier(name, _selecting(name, labelled[name]))
+    if name.lstrip().startswith("{"):
+        return NamedVerifier(name, _selecting(name, _parsed(name)))
+    if name in KINDS:
+        return NamedVerifier(name, _selecting(name, {"kind": name}))
+    hint = nearest(name, [ORACLE, *KINDS, *labelled], listed="Verifiers")
+    raise InputError(f"there is no verifier {name!r}.\n{hint}")
+
+
+def _labelled(task: Task) -> dict[str, VerifierBlock]:
+    """Return the verifiers of the task's ways to select, by the label of the way."""
+    ways = (way for block in task.file.stages.values() for way in block.ways)
+    return {way.name: way.verifier for way in ways if way.verifier is not None}
+
+
+def _parsed(text: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"the verifier {text!r} is not YAML or JSON: {error}") from error
+
+
+def _selecting(name: str, given: Any) -> VerifierBlock:
+    """Return a block that one way to select can use."""
+    try:
+        block = given if isinstance(given, VerifierBlock) else VerifierBlock.model_validate(given)
+        if block.kind in NEEDS_GOLD or block.kind == "recorded":
+            raise InputError(
+                f"verifier {block.kind} knows what is right, so there is nothing to check. "
+                f"To see what gold would select: `agenttts verifiers check {ORACLE}`"
+            )
+        (way,) = SelectBlock(kind="best_of_n", verifier=block).ways
+    except ValidationError as error:
+        faults = "; ".join(_fault(dict(entry)) for entry in error.errors())
+        hint = f"Give it as a block in quotes, e.g. '{{kind: {_kind(given)}, model: CARD}}'."
+        raise InputError(f"the verifier {name!r} cannot be used: {faults}.\n{hint}") from error
+    except ValueError as error:  # several ways
+        raise InputError(
+            f"the verifier {name!r} has a setting with several values. Give each of them one value"
+        ) from error
+    assert way.verifier is not None  # noqa: S101 - it was given
+    return way.verifier
+
+
+def _fault(entry: dict[str, Any]) -> str:
+    """Return what is wrong with a setting."""
+    key = ".".join(map(str, entry["loc"]))
+    if entry["type"] == "extra_forbidden":
+        hint = nearest(key, VerifierBlock.model_fields, listed="").rstrip(".")
+        return f"{key}: unknown key. {hint}".rstrip(". ")
+    message = str(entry["msg"]).removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message
+
+
+def _kind(given: Any) -> str:
+    return str(given.get("kind", "judge")) if isinstance(given, dict) else "judge"
