@@ -5,11 +5,14 @@ Files: `budgets/models/*.yaml` of the catalogue or of the user's project, or the
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["ModelCard", "Price", "Speed"]
+__all__ = ["TINY_PRM", "ModelCard", "Price", "RewardBlock", "Speed"]
+
+TINY_PRM = "tiny/prm"
+"""The reward model of the tiny family."""
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -37,23 +40,80 @@ class Speed(_Block):
     decode_tokens_per_s: Positive
 
 
+class RewardBlock(_Block):
+    """How a reward model is asked, and what its reply means. All of it is part of the identity of its scores."""
+
+    api: Literal["pooling", "classify", "score", "json"]
+    """`pooling`, `classify`, `score`: those of vLLM; `json`: any endpoint that takes and gives JSON."""
+    scores: Literal["answer", "steps"] = "answer"
+    """Whether a reply holds one score of the whole answer (for `kind: orm`) or one per step (`kind: prm`)."""
+    activation: Literal["none", "sigmoid", "softmax"] = "none"
+    """What makes a score in [0, 1] of a row of the reply, where the server gives logits."""
+    good_column: Annotated[int, Field(ge=0)] | None = None
+    """Column of a row that says how good it is, counted from 0; `None`: the last one."""
+    judges_whole: bool = False
+    """With `scores: steps`: one more score follows those of the steps, that of the whole answer."""
+
+    separator: Annotated[str, Field(min_length=1)] = "\n\n"
+    """What stands between two steps of an answer; a verifier's own `separator` comes before it."""
+    tag: str = ""
+    """Put after each step, e.g. `<extra_0>`; empty: the answer is sent as it is written."""
+    between: str = ""
+    """Put between a tag and the next step."""
+    empty_steps: Literal["drop", "keep"] = "drop"
+    """What becomes of steps of white space alone."""
+
+    system: str | None = None
+    """`pooling`, `classify`: system message in front of the prompt; `None`: that of the server's chat template."""
+    extra: dict[str, Any] = {}
+    """Further fields of the request, e.g. `use_activation: false`."""
+    path: str | None = None
+    """Path after `base_url`; `None`: `/pooling`, `/classify`, `/score`, and nothing for `json`."""
+
+    request: str | None = None
+    """`json`: the request as a Jinja template in which `{{ prompt }}`, `{{ text }}`, `{{ steps }}` and `{{ model }}` are
+    written as JSON, quotes included, e.g. `{"question": {{ prompt }}, "steps": {{ steps }}}`."""
+    scores_at: str | None = None
+    """`json`: dotted path to the scores in the reply; a number counts from 0, `*` stands for all items of a list."""
+    tokens_at: str = "usage.prompt_tokens"
+    """`json`: dotted path to the tokens read."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> RewardBlock:
+        is_json, by_step = self.api == "json", self.scores == "steps"
+        if is_json and (self.request is None or self.scores_at is None):
+            raise ValueError("api json needs `request` and `scores_at`")
+        if not is_json and (self.request is not None or self.scores_at is not None):
+            raise ValueError("`request` and `scores_at` are read by api json alone")
+        if by_step and self.api in {"classify", "score"}:
+            raise ValueError(f"api {self.api} gives one score; steps are judged by api pooling or json")
+        if by_step and self.api == "pooling" and not self.tag:
+            raise ValueError("steps are judged by api pooling at a `tag` after each step, e.g. <extra_0>")
+        if self.judges_whole and not by_step:
+            raise ValueError("`judges_whole` is read with `scores: steps` alone")
+        return self
+
+
 class ModelCard(_Block):
     """One model as one endpoint serves it."""
 
     name: str
     """Name in task files, plans and reports, e.g. `qwen2.5-7b`. In YAML it is the key of the card."""
-    source: Literal["tiny", "openai", "litellm", "recorded"]
+    source: Literal["tiny", "openai", "litellm", "recorded", "reward"]
     """`tiny`: in-process; `openai`: any OpenAI-compatible endpoint; `litellm`: every other provider;
-    `recorded`: a table of recorded draws."""
+    `recorded`: a table of recorded draws; `reward`: a reward model over HTTP, asked as `reward` says."""
     model_id: str | None = None
     """The name that the endpoint knows; `None`: the name of the card."""
     base_url: str | None = None
-    """For `openai` (and, where wanted, `litellm`); `None`: the provider's own, or `OPENAI_BASE_URL`."""
+    """For `openai` (and, where wanted, `litellm`); `None`: the provider's own, or `OPENAI_BASE_URL`. For `reward`;
+    `None`: http://127.0.0.1:8000, where vLLM serves."""
     api_key_env: str | None = None
     """Environment variable that holds the key; `None`: `OPENAI_API_KEY` for `openai`, the provider's own for
-    `litellm`. The key itself never stands in a file."""
+    `litellm`, no key for `reward`. The key itself never stands in a file."""
     table: str | None = None
     """For `recorded`: path of the CSV or Parquet table (also gzipped)."""
+    reward: RewardBlock | None = None
+    """For `reward`."""
 
     parameters: Positive | None = None
     active_parameters: Positive | None = None
@@ -85,6 +145,23 @@ class ModelCard(_Block):
     max_attempts: Annotated[int, Field(ge=1)] = 6
     token_counter: str = "chars/4"  # noqa: S105 - counts tokens of text, no secret
     """Counter used where the server gives no usage, and to split a total over several choices."""
+
+    @model_validator(mode="after")
+    def _asked_as_its_source(self) -> ModelCard:
+        if self.source == "reward" and self.reward is None:
+            raise ValueError(
+                "source reward needs `reward`, which says how the model is asked, e.g. {api: classify}"
+            )
+        if self.source != "reward" and self.reward is not None:
+            raise ValueError("`reward` is read with `source: reward` alone")
+        return self
+
+    @property
+    def judges(self) -> Literal["answer", "steps"] | None:
+        """What a reward model scores; `None`: the model writes."""
+        if self.reward is not None and self.source == "reward":
+            return self.reward.scores
+        return "steps" if self.source == "tiny" and self.served_as == TINY_PRM else None
 
     @property
     def served_as(self) -> str:

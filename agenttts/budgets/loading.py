@@ -144,9 +144,37 @@ def _faults(card: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
             yield "base_url", fault, "For example http://localhost:8000/v1."
     if card.get("source") == "recorded" and "table" not in card:
         yield "table", "missing; a recorded model needs the table of its draws.", ""
+    yield from _reward_faults(card.get("reward"))
     active, parameters = card.get("active_parameters"), card.get("parameters")
     if isinstance(active, int | float) and isinstance(parameters, int | float) and active > parameters:
         yield "active_parameters", "expected at most `parameters`.", ""
+
+
+def _reward_faults(reward: object) -> Iterator[tuple[str, str, str]]:
+    """Yield what is wrong with the request template of a reward model: it must make JSON of any texts."""
+    template = reward.get("request") if isinstance(reward, dict) else None
+    if not isinstance(template, str):
+        return
+    import json
+
+    from jinja2 import TemplateSyntaxError
+
+    from agenttts.pipeline.prompts import PromptRenderError, json_template, rendered
+
+    hint = 'Expressions bring their own quotes, e.g. {"question": {{ prompt }}, "steps": {{ steps }}}.'
+    try:
+        body = json.loads(rendered(json_template(template), EXAMPLE))
+    except (TemplateSyntaxError, PromptRenderError) as error:
+        yield "reward", f"`request` cannot be rendered: {error}.", hint
+    except ValueError as error:
+        yield "reward", f"`request` makes no JSON: {error}.", hint
+    else:
+        if not isinstance(body, dict):
+            yield "reward", "`request` makes no JSON object.", hint
+
+
+EXAMPLE: Mapping[str, Any] = {"prompt": 'a "b"\n', "text": "c\n\nd", "steps": ["c", "d"], "model": "m"}
+"""What request templates of reward models are tried with."""
 
 
 def _address_fault(url: str) -> str:

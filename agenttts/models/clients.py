@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 
 from agenttts.budgets.cards import ModelCard
@@ -13,6 +15,7 @@ from agenttts.models.openai_client import OpenAITransport, base_url_of, without_
 from agenttts.models.provider import ProviderClient
 from agenttts.models.recorded import RecordedClient, load_recording
 from agenttts.models.retry import ClientEvent
+from agenttts.models.reward_client import address_of, reward_client, reward_of
 from agenttts.models.tiny_client import TinyClient
 from agenttts.models.tiny_reward import TINY_PRM, TinyRewardClient
 
@@ -41,13 +44,26 @@ def _place_of(card: ModelCard) -> str:
         return f"litellm:{without_secrets(card.base_url)}" if card.base_url else "litellm"
     if card.source == "recorded":
         return f"recorded:{load_recording(card.table or '').digest}"
+    if card.source == "reward":
+        return f"reward:{without_secrets(address_of(card))}:{_digest_of_reward(card)}"
     from agenttts.models.tiny.identity import weights_digest
 
     return f"tiny:{weights_digest(card.served_as)}"
 
 
+def _digest_of_reward(card: ModelCard) -> str:
+    """Return 12 hexadecimal digits that change with whatever changes the scores of a reward model.
+
+    What stands at its default is left out, so that a key that a later version adds starts no new streams.
+    """
+    block = reward_of(card).model_dump(mode="json", exclude_defaults=True)
+    return hashlib.sha256(json.dumps(block, sort_keys=True).encode()).hexdigest()[:12]
+
+
 def _host_of(card: ModelCard) -> str:
     """Return what answers the calls of a provider's card: behind litellm, each provider on its own."""
+    if card.source == "reward":
+        return without_secrets(base_url_of(card))
     place = _place_of(card)
     return f"litellm ({card.served_as.partition('/')[0]})" if place == "litellm" else place
 
@@ -138,6 +154,8 @@ class Clients:
 
     def _provider(self, card: ModelCard) -> ProviderClient:
         endpoint = self._endpoint(_host_of(card))
+        if card.source == "reward":
+            return reward_client(card, endpoint, self._on_event)
         if card.source == "openai":
             return ProviderClient(card, OpenAITransport(card, card.max_concurrency), endpoint, self._on_event)
         from agenttts.models.litellm_client import LiteLLMTransport
@@ -147,7 +165,7 @@ class Clients:
     def _endpoint(self, host: str) -> Endpoint:
         """Return what the cards of one host share; the strictest of their concurrencies holds."""
         if host not in self._endpoints:
-            served = [card for card in self._cards.values() if card.source in {"openai", "litellm"}]
+            served = [card for card in self._cards.values() if card.source in {"openai", "litellm", "reward"}]
             most = min(card.max_concurrency for card in served if _host_of(card) == host)
             self._endpoints[host] = Endpoint(host, most)
         return self._endpoints[host]

@@ -64,6 +64,7 @@ def translate(
     endpoint: str,
     secret: str | None = None,
     key_variable: str | None = None,
+    address: str | None = None,
 ) -> AttemptFailed:
     """Return what one failed attempt means, with `error` (or a redacted copy) as its cause.
 
@@ -74,6 +75,7 @@ def translate(
         endpoint: Address, without secrets.
         secret: The key that was sent; `None` where none was.
         key_variable: The environment variable that the key is looked for in; `None` where it is not known.
+        address: Where the request went, where that is not the endpoint's chat completions.
     """
     status = getattr(error, "status_code", None)
     said = clean(_words(error), secret)
@@ -83,7 +85,7 @@ def translate(
         hint = _key_hint(status, secret is not None, key_variable)
         failure = AttemptFailed(AuthenticationError(f"{endpoint}: HTTP {status}: {said}\n{hint}"), "final")
     elif status == 404:
-        hint = _not_served_hint(said, model, model_id, endpoint)
+        hint = _not_served_hint(said, model, model_id, endpoint, address)
         failure = AttemptFailed(NotServedError(f"{endpoint}: HTTP 404: {said}\n{hint}"), "final")
     else:
         failure = _of_status(status, error, said, endpoint)
@@ -110,11 +112,16 @@ def _key_hint(status: int, was_sent: bool, variable: str | None) -> str:
     return f"{whose} was refused" if status == 401 else f"{whose} may not be used for this"
 
 
-def _not_served_hint(said: str, model: str, model_id: str, endpoint: str) -> str:
+def _not_served_hint(said: str, model: str, model_id: str, endpoint: str, address: str | None) -> str:
     """Tell an unknown model from an unknown address: servers answer both with 404."""
     is_address = "://" in endpoint  # else litellm knows where to go
     if not is_address or (_NAMES_A_MODEL.search(said) and "<" not in said):  # HTML is no such answer
         return f"the endpoint has no model {model_id!r}: mend model_id of the card {model}"
+    if address is not None:
+        return (
+            f"nothing is served at {address}: mend base_url or reward.path of the card {model} "
+            "(vLLM serves /pooling and /classify beside /v1, not below it)"
+        )
     return f"the endpoint has no chat completions at {endpoint}/chat/completions; does base_url lack /v1?"
 
 

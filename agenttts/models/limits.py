@@ -74,9 +74,11 @@ class Pacer:
 
     def took(self, expected: float, prefill: int, decode: int, n: int) -> None:
         """Correct the count when the reply is in: `decode` tokens over `n` samples."""
-        if self._tokens is None or not n:
+        if self._tokens is None:
             return
         self._tokens.take(prefill + decode - expected, asyncio.get_running_loop().time())
+        if not n:  # it was only read
+            return
         mean, each = self._mean_decode, decode / n
         self._mean_decode = each if mean is None else 0.9 * mean + 0.1 * each
 

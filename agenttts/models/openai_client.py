@@ -25,12 +25,17 @@ if TYPE_CHECKING:
 __all__ = ["OpenAITransport", "api_key", "base_url_of", "is_local", "without_secrets"]
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
+LOCAL_URL = "http://127.0.0.1:8000"
+"""Where vLLM serves unless told otherwise."""
+CHAT = "/chat/completions"
 NO_KEY = "none"
 """Sent where an endpoint needs no key: the header may not be empty."""
 
 
 def base_url_of(card: ModelCard) -> str:
-    """Return where the card is served: its `base_url`, else `OPENAI_BASE_URL`, else OpenAI's."""
+    """Return where the card is served: its `base_url`, else `OPENAI_BASE_URL`, else OpenAI's; reward models: locally."""
+    if card.source == "reward":
+        return (card.base_url or LOCAL_URL).rstrip("/")
     return (card.base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL).rstrip("/")
 
 
@@ -59,11 +64,13 @@ def api_key(card: ModelCard) -> str:
     """Return the key from the environment.
 
     A card with an address of its own may go without a key, unless it names the variable to take it from and the
-    address is a public one.
+    address is a public one. A reward model gets no key but the one that its card names.
 
     Raises:
         AuthenticationError: A key is needed and the environment has none.
     """
+    if card.source == "reward" and card.api_key_env is None:
+        return NO_KEY
     variable = key_variable(card)
     key = os.environ.get(variable, "").strip()
     url = base_url_of(card)
@@ -82,8 +89,10 @@ def api_key(card: ModelCard) -> str:
 class OpenAITransport:
     """Connections of one card. They belong to the event loop of the first request."""
 
-    def __init__(self, card: ModelCard, max_connections: int) -> None:
+    def __init__(self, card: ModelCard, max_connections: int, address: str = CHAT) -> None:
+        """Prepare for requests to `address`: a path below the card's `base_url`, or a whole address."""
         self._card = card
+        self._address = address
         self._max_connections = max_connections
         self._url = base_url_of(card)
         self._key = api_key(card)
@@ -96,7 +105,7 @@ class OpenAITransport:
     async def send(self, body: dict[str, Any]) -> Mapping[str, Any]:
         """Return the reply as parsed JSON; see `Transport.send`."""
         client = self._client or self._connect()
-        response = await client.post("/chat/completions", cast_to=self._raw, body=body)
+        response = await client.post(self._address, cast_to=self._raw, body=body)
         try:
             data: Mapping[str, Any] = json.loads(response.content)
         except ValueError as error:
@@ -112,6 +121,7 @@ class OpenAITransport:
             endpoint=without_secrets(self._url),
             secret=None if self._key == NO_KEY else self._key,
             key_variable=key_variable(self._card),
+            address=None if self._address == CHAT else without_secrets(self._address),
         )
 
     async def aclose(self) -> None:

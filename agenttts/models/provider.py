@@ -1,7 +1,7 @@
-"""Draws through any endpoint that speaks chat completions: the one place for limits, deadlines, retries and billing.
+"""Draws through any endpoint: the one place for limits, deadlines, retries and billing.
 
-How bytes travel is the transport's affair (`openai_client`, `litellm_client`); this module turns a span of draws into
-provider calls and their replies into numbered samples.
+How bytes travel is the transport's affair (`openai_client`, `litellm_client`), what they say the dialect's (`chat`,
+`reward_client`); this module turns a span of draws into provider calls and their replies into numbered samples.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from typing import Any, Protocol
 from agenttts.budgets.cards import ModelCard
 from agenttts.errors import ProviderUnavailableError
 from agenttts.models.base import CallUsage, Meter, Reply, Request, Sample
-from agenttts.models.chat import MalformedReply, chat_body, read_reply
+from agenttts.models.chat import Chat, MalformedReply
 from agenttts.models.failures import clean
 from agenttts.models.limits import Endpoint, Pacer
 from agenttts.models.retry import AttemptFailed, ClientEvent, Retrier
-from agenttts.models.tokens import most_prompt_tokens
 
-__all__ = ["ProviderClient", "Transport", "partial_of"]
+__all__ = ["Dialect", "ProviderClient", "Transport", "partial_of"]
 
 Settle = Callable[[Reply | None], None]
 
@@ -48,6 +47,39 @@ class Transport(Protocol):
         ...
 
 
+class Dialect(Protocol):
+    """What is said to an endpoint, and how its replies are read. Pure."""
+
+    @property
+    def most_n(self) -> int:
+        """Draws that one request may ask for."""
+        ...
+
+    def body(self, request: Request, first: int, n: int) -> dict[str, Any]:
+        """Return the request for draws `first` to `first + n - 1`.
+
+        Raises:
+            InputError, RequestRefusedError: There is none that makes sense.
+        """
+        ...
+
+    def read(self, data: Any, request: Request, first: int, n: int) -> Reply:
+        """Return the samples of a reply and its bill.
+
+        Raises:
+            MalformedReply: Nothing in it can be used.
+        """
+        ...
+
+    def worst(self, request: Request, n: int) -> CallUsage:
+        """Return the most that a request for n draws may cost."""
+        ...
+
+    def unread(self, request: Request) -> CallUsage | None:
+        """Return what a reply is billed that cannot be read and says no usage; `None`: nothing."""
+        ...
+
+
 class ProviderClient:
     """Samples of one card from one endpoint."""
 
@@ -57,14 +89,16 @@ class ProviderClient:
         transport: Transport,
         endpoint: Endpoint,
         on_event: Callable[[ClientEvent], None] | None = None,
+        dialect: Dialect | None = None,
     ) -> None:
         self._card = card
+        self._dialect = dialect or Chat(card, transport.length_field)
         self._transport = transport
         self._endpoint = endpoint
         self._on_event = on_event
         self._pacer = Pacer(card, self._waiting)
         self._retrier = Retrier(card.name, endpoint.breaker, self._pacer, card.max_attempts, on_event)
-        self._most_n = card.max_n
+        self._most_n = self._dialect.most_n
         """Choices that one request may ask for; 1 as soon as the server was seen to ignore `n`."""
 
     async def draw(self, request: Request, first: int, n: int, meter: Meter | None = None) -> list[Sample]:
@@ -118,11 +152,12 @@ class ProviderClient:
 
     async def _attempt(self, request: Request, first: int, n: int, meter: Meter | None) -> Reply:
         """Make one provider call as soon as the limits and the meter allow it."""
-        expected = self._expected_tokens(request, n)
+        worst = self._dialect.worst(request, n)
+        expected = self._expected_tokens(request, len(worst.decode_tokens))
         await self._pacer.turn(expected)
         async with self._endpoint.slots:
             await self._pacer.paused()
-            settle = await meter.before(_worst(request, n)) if meter is not None else None
+            settle = await meter.before(worst) if meter is not None else None
             reply: Reply | None = None
             try:
                 reply = await self._call(request, first, n)
@@ -132,29 +167,23 @@ class ProviderClient:
         usage = reply.usage
         self._pacer.took(expected, usage.prefill_tokens, sum(usage.decode_tokens), len(usage.decode_tokens))
         if not reply.samples:
-            raise self._malformed("billed, but holds no content")
+            raise self._malformed("billed, but holds nothing that can be used")
         return reply
 
     async def _call(self, request: Request, first: int, n: int) -> Reply:
         """Return the reply to one provider call; without samples where it was billed and cannot be used."""
-        card = self._card
-        body = chat_body(
-            request,
-            served_as=card.served_as,
-            first=first,
-            n=n,
-            seeded=card.supports_seed,
-            length_field=self._transport.length_field,
-        )
+        body = self._dialect.body(request, first, n)
         try:
-            async with asyncio.timeout(card.timeout_s):
+            async with asyncio.timeout(self._card.timeout_s):
                 data = await self._transport.send(body)
-            return read_reply(data, request, first=first, n=n, token_counter=card.token_counter)
+            return self._dialect.read(data, request, first, n)
         except MalformedReply as error:
-            if error.usage is not None:
-                return Reply((), error.usage)
+            usage = error.usage or self._dialect.unread(request)
+            if usage is not None:
+                return Reply((), usage)
             raise self._malformed(str(error)) from error
         except TimeoutError as error:
+            card = self._card
             message = (
                 f"{self._endpoint.name}: no reply within {card.timeout_s:g} s (timeout_s of card {card.name})"
             )
@@ -180,10 +209,6 @@ class ProviderClient:
     def _waiting(self, wait_s: float) -> None:
         if self._on_event is not None:
             self._on_event(ClientEvent("waiting", self._card.name, self._endpoint.name, "rate_limit", wait_s))
-
-
-def _worst(request: Request, n: int) -> CallUsage:
-    return CallUsage(most_prompt_tokens(request.messages), (request.sampling.max_tokens,) * n)
 
 
 def _received(outcome: list[Sample] | BaseException) -> list[Sample]:

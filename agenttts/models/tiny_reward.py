@@ -14,14 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from agenttts.budgets.cards import ModelCard
+from agenttts.budgets.cards import TINY_PRM, ModelCard
 from agenttts.errors import RequestRefusedError
 from agenttts.models.base import CallUsage, Message, Meter, Reply, Request, Sample
 from agenttts.models.tokens import prompt_text
 
 __all__ = ["TINY_PRM", "PairScorer", "TinyRewardClient", "score_messages"]
 
-TINY_PRM = "tiny/prm"
 MOST_PAIRS_PER_BATCH = 128
 LINGER_S = 0.001
 """How long a batch waits for company; much less than it takes to read one."""

@@ -8,12 +8,13 @@ An answer that could not be parsed renders as the empty text.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateError, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from agenttts.models.base import Message
@@ -28,7 +29,9 @@ __all__ = [
     "BUILT_IN_RIVALS",
     "Prompt",
     "PromptRenderError",
+    "json_template",
     "prompt_digest",
+    "rendered",
     "variables",
 ]
 
@@ -144,6 +147,23 @@ def _environment() -> _Environment:
     return _Environment(undefined=_Missing, autoescape=False, keep_trailing_newline=True)
 
 
+@lru_cache(maxsize=64)
+def json_template(source: str) -> Template:
+    """Compile a template of JSON text: what an expression gives is written as JSON, so no text leaves its place.
+
+    Raises:
+        jinja2.TemplateSyntaxError: Not a template.
+    """
+    return _environment().overlay(finalize=_as_json).from_string(source)
+
+
+def _as_json(value: Any) -> str:
+    # A variable that is not there raises when it is written; what `tojson` made is JSON already.
+    if isinstance(value, Undefined) or hasattr(value, "__html__"):
+        return str(value)
+    return json.dumps(value)
+
+
 @dataclass(frozen=True)
 class Prompt:
     """The compiled templates of one prompt."""
@@ -175,11 +195,16 @@ class Prompt:
         Raises:
             PromptRenderError: A variable is missing or the template does what the sandbox forbids.
         """
-        user = Message("user", _rendered(self.user, values))
-        return (user,) if self.system is None else (Message("system", _rendered(self.system, values)), user)
+        user = Message("user", rendered(self.user, values))
+        return (user,) if self.system is None else (Message("system", rendered(self.system, values)), user)
 
 
-def _rendered(template: Template, values: Mapping[str, Any]) -> str:
+def rendered(template: Template, values: Mapping[str, Any]) -> str:
+    """Return the text of a template.
+
+    Raises:
+        PromptRenderError: A variable is missing or the template does what the sandbox forbids.
+    """
     try:
         return template.render(values)
     except TemplateError as error:

@@ -22,7 +22,6 @@ from typing import IO, TYPE_CHECKING
 from agenttts.models.base import CallUsage, Meter, ModelClient, Reply, Request, Sample
 from agenttts.models.clients import Clients
 from agenttts.models.sampler import StoringMeter
-from agenttts.models.tiny_reward import TINY_PRM
 from agenttts.models.tokens import most_prompt_tokens
 from agenttts.study.session import Session, open_session
 
@@ -132,7 +131,7 @@ class PooledClient:
     async def draw(self, request: Request, first: int, n: int, meter: Meter | None = None) -> list[Sample]:
         """Return draws `first` to `first + n - 1`; see `ModelClient.draw`."""
         # As the providers' clients do: one call for as many draws as a request may ask for, all calls at once.
-        most = n if self._is_local else self._card.max_n
+        most = n if self._is_local or self._card.judges else self._card.max_n
         spans = [(start, min(most, first + n - start)) for start in range(first, first + n, max(1, most))]
         outcomes = await asyncio.gather(
             *(self._span(request, start, count, meter) for start, count in spans), return_exceptions=True
@@ -160,7 +159,8 @@ class PooledClient:
             samples = await self._pool.take(request, first, n, self._inner)
             (await meter.before(self._local_worst(request, samples)))(self._reply(samples))
             return samples
-        worst = CallUsage(most_prompt_tokens(request.messages), (request.sampling.max_tokens,) * n)
+        decode = () if self._card.judges else (request.sampling.max_tokens,) * n
+        worst = CallUsage(most_prompt_tokens(request.messages), decode)
         settle = await meter.before(worst)
         samples = []
         try:
@@ -177,10 +177,9 @@ class PooledClient:
 
     def _usage(self, samples: Sequence[Sample]) -> CallUsage:
         """Return what one call for these draws is billed."""
-        reward = self._card.source == "tiny" and self._card.served_as == TINY_PRM
         return CallUsage(
             max(sample.prefill_tokens for sample in samples),
-            () if reward else tuple(sample.decode_tokens for sample in samples),
+            () if self._card.judges else tuple(sample.decode_tokens for sample in samples),
             samples[0].cached_prefill_tokens,
             samples[0].counted_by,
         )

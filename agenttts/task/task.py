@@ -161,7 +161,7 @@ class Task:
         and where the files lie.
         """
         cards = {
-            name: {key: getattr(card, key) for key in RESULT_KEYS}
+            name: {key: getattr(card, key) for key in RESULT_KEYS} | _reward(card)
             for name, card in sorted(self.cards.items())
         }
         tables = {name: _file_digest(card.table) for name, card in sorted(self.cards.items()) if card.table}
@@ -267,6 +267,12 @@ def _written_out(file: TaskFile) -> dict[str, Any]:
 
 def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _reward(card: ModelCard) -> dict[str, Any]:
+    """Return how a reward model is asked; nothing for other models, whose digests stay what they were."""
+    block = card.reward
+    return {} if block is None else {"reward": block.model_dump(mode="json", exclude_defaults=True)}
 
 
 def _weights(card: ModelCard) -> str:

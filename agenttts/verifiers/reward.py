@@ -1,7 +1,8 @@
 """Learned verifiers: reward models that are asked like any other model, so that their replies are kept and billed.
 
 A reply of a reward model is one JSON list of scores, e.g. `[0.98, 0.41]`: one for each step of a process reward model,
-a single one of an outcome reward model.
+a single one of an outcome reward model. A source that could not make scores of what its server said leaves the text empty
+and the cause in `details["unscored"]`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from agenttts.models.base import CallUsage, Message, Sample, SamplingParameters
 from agenttts.pipeline.base import Problem
 from agenttts.verifiers.base import Ask, Candidate, Procedure, Score, Told
 
-__all__ = ["AGGREGATES", "RewardModelVerifier", "StepScorer"]
+__all__ = ["AGGREGATES", "RewardModelVerifier", "StepScorer", "asking"]
 
 AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
     "last": lambda steps: steps[-1],
@@ -32,9 +33,15 @@ StepScorer = Callable[[Sequence[tuple[Message, ...]]], list[Sample]]
 """Draws one reply of a reward model per question, without store and ledger, for use outside a pipeline."""
 
 
+def asking(separator: str | None = None) -> SamplingParameters:
+    """Return how a reward model is asked: what is cut into steps otherwise than the card says has other scores."""
+    extra = () if separator is None else (("separator", json.dumps(separator)),)
+    return SamplingParameters(temperature=0.0, max_tokens=1, extra=extra)
+
+
 @dataclass(frozen=True)
 class RewardModelVerifier:
-    """Scores a sample by the steps of its text, as a process reward model judges them.
+    """Scores a sample by the steps of its text, as a process reward model judges them, or by the one score of the whole.
 
     The question is the prompt as the user's message and the sample as the assistant's; the reply is read as above.
     `tiny/prm` scores, after each step, that all steps so far are right, and last that the whole is: `last` is its own
@@ -46,6 +53,8 @@ class RewardModelVerifier:
     score_alone: StepScorer | None = None
     judges_whole: bool = True
     """The last score is that of the whole: left out for the beginning of a reply."""
+    separator: str | None = None
+    """What stands between two steps; `None`: as the model's card says."""
     reads_text = True
 
     def procedure(self, problem: Problem, candidates: Sequence[Candidate]) -> Procedure:
@@ -56,7 +65,7 @@ class RewardModelVerifier:
     def question(self, candidate: Candidate) -> Ask:
         """Return what to ask about a candidate."""
         messages = (Message("user", candidate.prompt), Message("assistant", candidate.text))
-        return Ask(self.model, messages, SamplingParameters(temperature=0.0, max_tokens=1))
+        return Ask(self.model, messages, asking(self.separator))
 
     def read(self, told: Told, candidate: Candidate) -> Score:
         """Return the score that a reply gives; unscored where there is none or it cannot be read."""
@@ -65,6 +74,8 @@ class RewardModelVerifier:
         sample = told.samples[0]
         decode = (sample.decode_tokens,) if sample.decode_tokens else ()  # most reward models only read
         usage = CallUsage(sample.prefill_tokens, decode, counted_by=sample.counted_by)
+        if "unscored" in sample.details:
+            return Score(None, f"{self.model}: {sample.details['unscored']}", self.model, usage)
         steps = _step_scores(sample.text)
         if candidate.unfinished and self.judges_whole:
             steps = steps[:-1]

@@ -58,7 +58,7 @@ def test_mistakes_of_all_card_files_are_told(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(TaskFileError) as caught:
         load_cards(files=[one, two, three])
     assert str(caught.value).splitlines() == [
-        "one.yaml:4: models.a.source: expected one of tiny, openai, litellm, recorded, got 'opnai'.",
+        "one.yaml:4: models.a.source: expected one of tiny, openai, litellm, recorded, reward, got 'opnai'.",
         "Did you mean `openai`?",
         "one.yaml:5: models.a.paramters: unknown key.",
         "Did you mean `parameters`?",
