@@ -17,7 +17,7 @@ import regex
 from agenttts.task.schema import ParseBlock
 from agenttts.verifiers.equality import format_number, step_into
 
-__all__ = ["Parsed", "Parser", "make_parser"]
+__all__ = ["Parsed", "Parser", "json_objects", "make_parser"]
 
 MATCH_TIMEOUT_S = 1.0
 MOST_JSON_STARTS = 200
@@ -146,6 +146,11 @@ def _json(text: str, path: str | None) -> Any:
             continue
         return value
     return None
+
+
+def json_objects(text: str) -> list[dict[str, Any]]:
+    """Return the JSON objects in a text, outermost only, in order."""
+    return [value for value in _decoded(text) if isinstance(value, dict)]
 
 
 def _json_values(text: str) -> Iterator[Any]:

@@ -74,6 +74,8 @@ class VerifierContract:
     def test_a_score_does_not_depend_on_its_neighbours(
         self, verifier: Verifier, problem: Problem, candidates: Sequence[Candidate]
     ) -> None:
+        if getattr(verifier, "reads_all", False):
+            pytest.skip("it compares candidates with one another")
         together = _score(verifier, problem, candidates)
         alone = [_score(verifier, problem, [candidate])[0] for candidate in candidates]
         assert [score.value for score in together] == pytest.approx([score.value for score in alone])
@@ -81,8 +83,9 @@ class VerifierContract:
     def test_what_a_model_scored_is_billed(
         self, verifier: Verifier, problem: Problem, candidates: Sequence[Candidate]
     ) -> None:
+        shared = getattr(verifier, "reads_all", False)  # then no candidate has a cost of its own
         for score in _score(verifier, problem, candidates):
-            if score.model:
+            if score.model and not shared:
                 assert score.usage is not None
                 assert score.usage.prefill_tokens > 0
 

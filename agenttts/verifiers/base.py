@@ -51,7 +51,12 @@ class Score:
 
 @runtime_checkable
 class Verifier(Protocol):
-    """Scores candidates."""
+    """Scores candidates.
+
+    What a verifier reads, it may say by attributes, so that equal candidates are scored once: `reads_text` (else answers
+    alone; taken for true), `reads_details`, `reads_logprobs`. `reads_all`: it compares the candidates with one another,
+    so that all are given to it, also equal ones. Those three are taken for false.
+    """
 
     async def score(self, problem: Problem, candidates: Sequence[Candidate]) -> list[Score]:
         """Return one score per candidate, in order.
