@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from agenttts.budgets.cost import Budget
+from agenttts.errors import InputError
 from agenttts.pipeline.together import run_now
 from agenttts.study.comparison_runs import ComparisonResult
 from agenttts.study.opening import load_task, open_study, store_url, study_options, unit_of
@@ -165,6 +166,8 @@ def evaluate(
     source: Literal["openai", "litellm"] | None = None,
     trust: bool = False,
     data: str | Path | None = None,
+    allocate_across_problems: bool = False,
+    budget: Budget | str | float | None = None,
     on_rollout: Callable[[Rollout], None] | None = None,
 ) -> PlanScore:
     """Score a plan on its task's problems.
@@ -179,6 +182,8 @@ def evaluate(
         source: Client used for `endpoint`; `None`: `openai`.
         trust: Allow the Python functions that the task names to run.
         data: Folder where the data of the task are looked for first; they must be those that the plan was made with.
+        allocate_across_problems: Let samples go where they are expected to gain most per cost, across the problems.
+        budget: With it: the average budget of a problem; `None`: what the plan costs as it is.
         on_rollout: Called with every problem's rollout, in the order of finishing.
 
     Raises:
@@ -194,10 +199,26 @@ def evaluate(
             n=n,
             concurrency=concurrency,
             store_url=store_url(store),
+            across=_average(loaded, budget, allocate_across_problems),
+            share_out=allocate_across_problems,
             on_rollout=on_rollout,
         ),
         instead="await asyncio.to_thread(agenttts.evaluate, ...)",
     )
+
+
+def _average(plan: Plan, budget: Budget | str | float | None, across: bool) -> Budget | None:
+    """Return the average budget of a batch.
+
+    Raises:
+        InputError: It cannot be read, or nothing is shared out under it.
+    """
+    if budget is None:
+        return None
+    if not across:
+        raise InputError("a plan costs what it costs: `budget` goes with allocate_across_problems")
+    unit = plan.budget.unit if plan.budget is not None else plan.task.file.budget.unit
+    return budget if isinstance(budget, Budget) else Budget.parse(str(budget), unit)
 
 
 def compare(

@@ -34,6 +34,7 @@ from agenttts._cli.options import (
     YesOption,
 )
 from agenttts._cli.record_commands import record_app
+from agenttts._cli.verifiers_commands import verifiers_app
 
 __all__ = ["app", "main"]
 
@@ -199,6 +200,16 @@ def evaluate(
     data: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Where the task's data are looked for first.")
     ] = None,
+    across: Annotated[
+        bool,
+        typer.Option(
+            "--allocate-across-problems", help="Let samples go to the problems where they gain most per cost."
+        ),
+    ] = False,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="With it: the average a problem may cost; default: what the plan costs."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score a plan on its task's problems."""
@@ -217,6 +228,8 @@ def evaluate(
             concurrency=concurrency,
             trust=trust,
             data=data,
+            across=across,
+            budget=budget,
             as_json=as_json,
         )
 
@@ -275,6 +288,7 @@ def runs(folder: RunsFolderOption = Path("runs"), as_json: JsonOption = False) -
 
 
 app.add_typer(record_app, name="record", epilog=_EXIT_CODES)
+app.add_typer(verifiers_app, name="verifiers", epilog=_EXIT_CODES)
 
 
 def main() -> None:

@@ -112,3 +112,11 @@ def test_failures_on_unseen_problems_are_told_with_their_cause(recorded_task: Pa
         done.stdout
     )
     assert "no such day" in done.stdout
+
+
+def test_a_budget_without_sharing_out_is_refused(recorded_task: Path) -> None:
+    made = agenttts("optimize", recorded_task, "--allocator", "random", "--trials", "3", "--json")
+    plan = json.loads(made.stdout)["plan"]["path"]
+    done = agenttts("evaluate", plan, "--budget", "1")
+    assert done.exit_code == 2
+    assert "allocate_across_problems" in words(done.stderr)

@@ -24,10 +24,11 @@ from agenttts.budgets.cost import Unit, total_amount
 from agenttts.models.tokens import count_notes
 
 if TYPE_CHECKING:
+    from agenttts.pipeline.across import Spread
     from agenttts.pipeline.base import Rollout
     from agenttts.study.scoring import PlanScore
 
-__all__ = ["run_evaluate", "score_json", "score_text"]
+__all__ = ["ProblemCounter", "run_evaluate", "score_json", "score_text"]
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -43,6 +44,8 @@ def run_evaluate(
     concurrency: int | None,
     trust: bool,
     data: Path | None,
+    across: bool,
+    budget: str | None,
     as_json: bool,
 ) -> None:
     """Score a plan and print what came of it."""
@@ -58,7 +61,9 @@ def run_evaluate(
         concurrency=concurrency or 32,
         trust=trust,
         data=data,
-        on_rollout=_Counter(),
+        allocate_across_problems=across,
+        budget=budget,
+        on_rollout=ProblemCounter(),
     )
     if as_json:
         print_json(score_json(result))
@@ -68,7 +73,7 @@ def run_evaluate(
         raise typer.Exit(PROVIDER_FAILED)
 
 
-class _Counter:
+class ProblemCounter:
     """Tells now and then how many problems are done."""
 
     def __init__(self) -> None:
@@ -91,6 +96,7 @@ def score_text(result: PlanScore) -> str:
         "",
         fold(_score_line(result), first="score      "),
         fold(cost_line(result), first="cost       "),
+        *(fold(spread_text(spread, result), first="across     ") for spread in result.spreads),
         fold(cost_text(result.spent), first="spent      "),
         f"draws      {evaluation.n_paid:,} paid, {evaluation.n_reused:,} reused",
         *(fold(text, first="unparsed   ") for text in unparsed_lines(plan.task, evaluation.unparsed)),
@@ -116,6 +122,20 @@ def cost_line(result: PlanScore) -> str:
     charged = total_amount(result.evaluation.costs, unit)
     return (
         f"{amount_text(charged)} {unit.label} a problem" if budget is None else charged_text(charged, budget)
+    )
+
+
+def spread_text(spread: Spread, result: PlanScore) -> str:
+    """Return how a stage's samples were shared out across problems."""
+    counts = sorted(spread.n_samples.values())
+    if not counts:
+        return f"{clean(spread.stage)}: every problem failed"
+    given = result.plan.allocation[spread.stage].n_samples
+    mean = sum(counts) / len(counts)
+    price = f"; the last block gained {spread.price:.3g} per {unit_of(result).label}" if spread.price else ""
+    return (
+        f"{clean(spread.stage)}: {counts[0]} to {counts[-1]} samples a problem, {mean:.1f} on average "
+        f"(the plan says {given} for each){price}"
     )
 
 
@@ -162,6 +182,10 @@ def score_json(result: PlanScore) -> dict[str, Any]:
             "amount": total_amount(evaluation.costs, unit_of(result)),
             "budget": None if plan.budget is None else plan.budget.amount,
         },
+        "across": [
+            {"stage": spread.stage, "price": spread.price, "n_samples": dict(spread.n_samples)}
+            for spread in result.spreads
+        ],
         "spent": cost_to_json(result.spent),
         "n_paid": evaluation.n_paid,
         "n_reused": evaluation.n_reused,

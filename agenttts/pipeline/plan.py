@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from agenttts.budgets.cost import Budget, Cost, Unit, total
 from agenttts.errors import AgentTTSError, InputError, PlanError
 from agenttts.models.tokens import count_notes
-from agenttts.pipeline.base import Allocation, Charge, Problem, StageOutput
+from agenttts.pipeline.base import Allocation, Charge, Failure, Problem, StageOutput
 from agenttts.pipeline.plan_checks import misfits, unknown_keys
 
 if TYPE_CHECKING:
@@ -144,6 +144,70 @@ class Plan:
 
         return run_now(self.aanswer(problem), instead="await plan.aanswer(...)")
 
+    async def aanswer_all(
+        self,
+        problems: Sequence[Problem | Mapping[str, Any]],
+        *,
+        share: float = 1.0,
+        clients: Requests | None = None,
+        sampler: Sampler | None = None,
+        concurrency: int = 32,
+    ) -> list[PlanAnswer | Failure]:
+        """Answer a batch, its samples going where they are expected to gain most per cost (see `pipeline.across`).
+
+        Args:
+            problems: Problems of different ids, or their fields.
+            share: Average budget, as a share of what the batch would cost with the plan's samples for every problem.
+            clients: As for `aanswer`.
+            sampler: As for `aanswer`.
+            concurrency: Problems worked on at a time.
+
+        Returns:
+            In the order of the problems; a problem that failed alone is told why.
+
+        Raises:
+            ProviderError: One that would stop all problems.
+            InputError: A problem is not a mapping of fields, or no stage of the plan has samples to share out.
+        """
+        from agenttts.budgets.cost_model import CostModel
+        from agenttts.models.clients import Clients
+        from agenttts.pipeline.across import Across, kinds_of
+
+        given = [
+            problem
+            if isinstance(problem, Problem)
+            else replace(self._problem(problem), id=f"problem-{number}")
+            for number, problem in enumerate(problems, start=1)
+        ]
+        own = Clients(self.task.cards)
+        used: Any = own if clients is None else clients
+        batch = Across(
+            pipeline=self._pipeline,
+            allocation=self.allocation,
+            kinds=kinds_of(self.task, self.allocation),
+            clients=used,
+            sampler=sampler or self._sampler(used),
+            cost_model=CostModel(self.task.cards),
+            unit=self.task.file.budget.unit if self.budget is None else self.budget.unit,
+            concurrency=concurrency,
+        )
+        try:
+            made = await batch.run(given, share=share, score=False)
+        finally:
+            await own.aclose()
+        return [
+            rollout.failure or self._answer(rollout.outputs, CostModel(self.task.cards), rollout.costs)
+            for rollout in made.rollouts
+        ]
+
+    def answer_all(
+        self, problems: Sequence[Problem | Mapping[str, Any]], *, share: float = 1.0
+    ) -> list[PlanAnswer | Failure]:
+        """Answer a batch from code that is not async; see `aanswer_all`."""
+        from agenttts.pipeline.together import run_now
+
+        return run_now(self.aanswer_all(problems, share=share), instead="await plan.aanswer_all(...)")
+
     def _problem(self, given: Problem | Mapping[str, Any]) -> Problem:
         if isinstance(given, Problem):
             return given
@@ -171,11 +235,15 @@ class Plan:
         ledger = SpendingLedger(CostModel(self.task.cards), None, [])
         return StoredSampler(clients, open_store("memory:"), ledger, "plan")
 
-    def _answer(self, outputs: Mapping[str, StageOutput], cost_model: Any) -> PlanAnswer:
-        from agenttts.budgets.cost_model import stage_costs
-
+    def _answer(
+        self,
+        outputs: Mapping[str, StageOutput],
+        cost_model: Any,
+        costs: Mapping[str, Cost] | None = None,
+    ) -> PlanAnswer:
         usage = tuple(charge for output in outputs.values() for charge in output.charges)
-        costs = stage_costs(cost_model, {name: output.charges for name, output in outputs.items()})
+        if costs is None:
+            costs = self._pipeline.charged(outputs, cost_model)
         final = outputs[self.task.scored_stage]
         return PlanAnswer(final.answer, final.text, outputs, total(costs.values()), usage)
 

@@ -5,15 +5,15 @@ How one allocation runs on many problems lives in `agenttts.study.evaluate`, whi
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from agenttts.budgets.cost import Cost
-from agenttts.errors import PlanError
+from agenttts.budgets.cost import Budget, Cost, amount
+from agenttts.errors import CardError, InputError, PlanError
 from agenttts.study.evaluate import Evaluation, evaluate
 from agenttts.study.events import EVENTS_FILE
 from agenttts.study.statistics import Interval, mean_interval
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from agenttts.budgets.ledger import SpendingLedger
     from agenttts.models.clients import Clients
     from agenttts.models.sampler import StoredSampler
-    from agenttts.pipeline.base import Rollout
+    from agenttts.pipeline.across import BatchResult, Spread
+    from agenttts.pipeline.base import Problem, Rollout
     from agenttts.pipeline.plan import Plan
     from agenttts.task.task import Task
 
@@ -45,6 +46,8 @@ class PlanScore:
     """Mean over the scored problems; `None` where more than 2 % failed, or all."""
     spent: Cost
     """What this evaluation really paid; draws that were held cost nothing."""
+    spreads: tuple[Spread, ...] = ()
+    """How samples were shared out across problems, by stage; empty where every problem got what the plan says."""
 
 
 def load_plan(
@@ -105,6 +108,8 @@ async def score_plan(
     n: int | None,
     concurrency: int,
     store_url: str,
+    across: Budget | None = None,
+    share_out: bool = False,
     on_rollout: Callable[[Rollout], None] | None = None,
 ) -> PlanScore:
     """Score a plan on its task's problems.
@@ -115,6 +120,8 @@ async def score_plan(
         n: Only the first n problems; `None`: all.
         concurrency: Problems worked on at a time.
         store_url: Where draws are kept, see `agenttts.store.sql.open_store`.
+        across: With `share_out`: the average budget of a problem; `None`: what the plan costs as it is.
+        share_out: Let samples go where they are expected to gain most per cost, across all of the problems.
         on_rollout: Called with every problem's rollout, in the order of finishing.
 
     Raises:
@@ -124,18 +131,72 @@ async def score_plan(
     task = plan.task
     problems = (task.test() if split == "test" else task.search)[:n]
     async with _drawing(task, store_url) as (clients, sampler, cost_model, ledger):
-        result = await evaluate(
-            task,
-            plan.allocation,
-            problems,
-            clients=clients,
-            sampler=sampler,
-            cost_model=cost_model,
-            concurrency=concurrency,
-            on_rollout=on_rollout,
-        )
+        spreads: tuple[Spread, ...] = ()
+        if share_out:
+            made = await _shared_out(
+                plan, problems, across, clients, sampler, cost_model, concurrency, on_rollout
+            )
+            result, spreads = Evaluation.of(plan.allocation, made.rollouts), made.spreads
+        else:
+            result = await evaluate(
+                task,
+                plan.allocation,
+                problems,
+                clients=clients,
+                sampler=sampler,
+                cost_model=cost_model,
+                concurrency=concurrency,
+                on_rollout=on_rollout,
+            )
     score = None if result.invalid else mean_interval(list(result.scores.values()))
-    return PlanScore(plan, split, result, score, ledger.spent)
+    return PlanScore(plan, split, result, score, ledger.spent, spreads)
+
+
+async def _shared_out(
+    plan: Plan,
+    problems: Sequence[Problem],
+    budget: Budget | None,
+    clients: Clients,
+    sampler: StoredSampler,
+    cost_model: CostModel,
+    concurrency: int,
+    on_rollout: Callable[[Rollout], None] | None,
+) -> BatchResult:
+    from agenttts.pipeline.across import Across, kinds_of
+    from agenttts.pipeline.pipeline import Pipeline
+
+    unit = budget.unit if budget is not None else (plan.budget.unit if plan.budget is not None else None)
+    batch = Across(
+        pipeline=Pipeline.build(plan.task),
+        allocation=plan.allocation,
+        kinds=kinds_of(plan.task, plan.allocation),
+        clients=clients,
+        sampler=sampler,
+        cost_model=cost_model,
+        unit=unit or plan.task.file.budget.unit,
+        most=clients.max_recorded,
+        concurrency=concurrency,
+    )
+    return await batch.run(problems, share=share_of(plan, budget), on_rollout=on_rollout)
+
+
+def share_of(plan: Plan, budget: Budget | None) -> float:
+    """Return an average budget as a share of what a plan costs.
+
+    Raises:
+        InputError: The plan does not say what it costs, or not in that unit.
+    """
+    if budget is None:
+        return 1.0
+    if plan.cost_per_problem is None:
+        raise InputError(
+            "this plan does not say what a problem costs, so no other budget can be set against it"
+        )
+    try:
+        cost = amount(plan.cost_per_problem, budget.unit)
+    except CardError as error:
+        raise InputError(f"the plan's cost is not known in {budget.unit}: {error}") from error
+    return budget.amount / cost
 
 
 @asynccontextmanager

@@ -1,0 +1,364 @@
+"""One shadow price across the problems of a batch: samples go where they are expected to gain most per cost.
+
+Stage by stage: every problem gets a few samples first; what is left of the stage's share of the budget goes, block by
+block, to the problems with the largest expected gain per cost. All draws are numbered and kept, so in the end every
+problem is answered as if its own number of samples had been asked for from the beginning. What is charged on top, the
+prompt that is read again for every further block, is added to the bill.
+
+Stages that vote or take the best scored sample are shared out; the others, and those that run on a condition, get what
+the allocation says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from agenttts.budgets.cost import Cost, Unit, amount
+from agenttts.errors import InputError, ProviderError
+from agenttts.models.base import CallUsage
+from agenttts.pipeline.base import Allocation, Charge, Problem, Rollout, StageChoice
+from agenttts.pipeline.driver import Requests, StageRun, World, drive
+from agenttts.pipeline.gains import Gain, score_gain, vote_gain
+from agenttts.pipeline.pipeline import Pipeline, StageFailedError
+from agenttts.pipeline.prompts import PromptRenderError
+from agenttts.pipeline.stages import LLMStage
+from agenttts.pipeline.together import together
+from agenttts.verifiers.equality import vote_key
+
+if TYPE_CHECKING:
+    from agenttts.budgets.cost_model import CostModel
+    from agenttts.models.sampler import Sampler
+    from agenttts.task.task import Task
+
+__all__ = ["SHARED", "Across", "BatchResult", "Spread", "kinds_of"]
+
+SHARED = frozenset({"adaptive_vote", "best_of_n", "majority", "weighted_vote"})
+"""Kinds of ways whose samples are shared out."""
+SCORED = frozenset({"best_of_n"})
+MOST_TIMES = 8
+"""Most samples of one problem, as a multiple of what the allocation says."""
+LEAST_GAIN = 1e-3
+"""A sample that is expected to gain less is not drawn, whatever is left: the rest of the budget is saved."""
+PART = 0.25
+"""Share of what is left that one round may take: later rounds know more."""
+N_PILOT = 8
+"""Problems on which the allocation is run as it is, to see what the stages cost that are not shared out."""
+MARGIN = 1.0
+"""Largest blocks that are kept back, so that a block which turns out longer than expected passes nothing."""
+
+
+def kinds_of(task: Task, allocation: Allocation) -> dict[str, str]:
+    """Return the kind of the way to select that an allocation names, by stage.
+
+    Raises:
+        InputError: No stage has samples that could be shared out.
+    """
+    ways = {(name, way.name): way.kind for name in task.llm_stages for way in task.file.stages[name].ways}
+    kinds: dict[str, str] = {c.stage: ways.get((c.stage, c.select), c.select) for c in allocation.choices}
+    if not any(_shared(choice, kinds) for choice in allocation.choices):
+        raise InputError(
+            f"no stage of this plan has samples to share out across problems: it takes {allocation}. Stages that run on "
+            f"every problem and select by {', '.join(sorted(SHARED))} among several samples have"
+        )
+    return kinds
+
+
+def _shared(choice: StageChoice, kinds: Mapping[str, str]) -> bool:
+    return choice.n_samples > 1 and choice.below is None and kinds[choice.stage] in SHARED
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How the samples of one stage were shared out."""
+
+    stage: str
+    n_samples: Mapping[str, int]
+    """By problem id."""
+    price: float
+    """Gain per unit of the budget of the last block that was drawn: the shadow price; 0 where nothing was left to gain."""
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """What became of a batch."""
+
+    rollouts: tuple[Rollout, ...]
+    """In the order of the problems."""
+    spreads: tuple[Spread, ...]
+
+
+@dataclass
+class _Drawn:
+    """What one problem has at one stage."""
+
+    problem: Problem
+    n: int
+    run: StageRun
+    n_blocks: int = 1
+    closed: bool = False
+    """It failed with more samples: it gets none."""
+
+
+@dataclass(frozen=True)
+class Across:
+    """Answers batches of problems under an average budget.
+
+    The fields are those of `Pipeline.run`.
+    """
+
+    pipeline: Pipeline
+    allocation: Allocation
+    kinds: Mapping[str, str]
+    """Stage -> kind of the way that the allocation names there."""
+    clients: Requests
+    sampler: Sampler
+    cost_model: CostModel
+    unit: Unit
+    """What gains are divided by, and the budget is counted in."""
+    most: Callable[[str, str], int | None] = field(default=lambda stage, model: None)
+    """(stage, model) -> draws that a recording holds, `None` where draws are without end."""
+    concurrency: int = 32
+
+    async def run(
+        self,
+        problems: Sequence[Problem],
+        *,
+        share: float = 1.0,
+        score: bool = True,
+        on_rollout: Callable[[Rollout], None] | None = None,
+    ) -> BatchResult:
+        """Answer a batch.
+
+        Args:
+            problems: The batch; the larger, the more there is to share.
+            share: The average budget, as a share of what the allocation costs where every problem gets the same.
+            score: Whether to score against gold.
+            on_rollout: Told of each problem.
+
+        Raises:
+            ProviderError, SearchBudgetExhausted, RecordedMissError: As `Pipeline.run`.
+        """
+        gate = asyncio.Semaphore(self.concurrency)
+        if share != 1:
+            share = await self._of_shared_stages(share, problems[:N_PILOT])
+        own = {problem.id: self.allocation for problem in problems}
+        blocks: dict[tuple[str, str], int] = {}
+        spreads = []
+        for choice in self.allocation.choices:
+            if _shared(choice, self.kinds):
+                drawn = await self._spread(choice, problems, own, share, gate)
+                spreads.append(drawn[0])
+                for one in drawn[1]:
+                    own[one.problem.id] = _with_samples(own[one.problem.id], choice.stage, one.n)
+                    blocks[choice.stage, one.problem.id] = one.n_blocks
+
+        async def answer(problem: Problem) -> Rollout:
+            async with gate:
+                rollout = await self.pipeline.run(
+                    problem,
+                    own[problem.id],
+                    clients=self.clients,
+                    sampler=self.sampler,
+                    cost_model=self.cost_model,
+                    score=score,
+                )
+            rollout = self._billed(rollout, own[problem.id], blocks)
+            if on_rollout is not None:
+                on_rollout(rollout)
+            return rollout
+
+        return BatchResult(tuple(await together([answer(p) for p in problems])), tuple(spreads))
+
+    async def _of_shared_stages(self, share: float, pilot: Sequence[Problem]) -> float:
+        """Return the share of their cost that the stages may take that are shared out: the others cost what they cost.
+
+        Raises:
+            InputError: Nothing would be left for them.
+        """
+        rollouts = await together(
+            [
+                self.pipeline.run(
+                    problem,
+                    self.allocation,
+                    clients=self.clients,
+                    sampler=self.sampler,
+                    cost_model=self.cost_model,
+                    score=False,
+                )
+                for problem in pilot
+            ]
+        )
+        names = {choice.stage for choice in self.allocation.choices if _shared(choice, self.kinds)}
+        costs = [(name, _amount(cost, self.unit)) for r in rollouts for name, cost in r.costs.items()]
+        shared = sum(cost for name, cost in costs if name in names)
+        others = sum(cost for name, cost in costs if name not in names)
+        left = share * (shared + others) - others
+        if left <= 0:
+            raise InputError(
+                f"the average budget is {share:.0%} of what the plan costs, and the stages whose samples cannot be shared "
+                f"out take {others / (shared + others):.0%} of it. Give a larger one"
+            )
+        return left / shared if shared else share
+
+    # --- one stage
+
+    async def _spread(
+        self,
+        choice: StageChoice,
+        problems: Sequence[Problem],
+        own: Mapping[str, Allocation],
+        share: float,
+        gate: asyncio.Semaphore,
+    ) -> tuple[Spread, list[_Drawn]]:
+        scored = self.kinds[choice.stage] in SCORED
+        opening = replace(choice, n_samples=1 if scored else 2)
+
+        async def draw(problem: Problem, n: int) -> StageRun | None:
+            async with gate:
+                return await self._at(choice, problem, own[problem.id], n)
+
+        begun = await together([draw(problem, opening.n_samples) for problem in problems])
+        drawn = [
+            _Drawn(problem, opening.n_samples, run)
+            for problem, run in zip(problems, begun, strict=True)
+            if run is not None
+        ]
+        left = sum(share * self._expected(one, choice.n_samples) - self._cost(one.run) for one in drawn)
+        limit = self._limit(choice)
+        price = 0.0
+        while taken := self._taken(drawn, left, limit, scored=scored):
+            price = taken[-1][2]
+            before = [self._cost(one.run) for one, _, _ in taken]
+            runs = await together([draw(one.problem, one.n + n) for one, n, _ in taken])
+            for (one, n, _), run, cost in zip(taken, runs, before, strict=True):
+                if run is None:
+                    one.closed = True
+                    continue
+                one.n, one.run, one.n_blocks = one.n + n, run, one.n_blocks + 1
+                left -= self._cost(run) - cost + self._reading(run)
+        return Spread(choice.stage, {one.problem.id: one.n for one in drawn}, price), drawn
+
+    def _limit(self, choice: StageChoice) -> int:
+        recorded = self.most(choice.stage, choice.model)
+        most = MOST_TIMES * choice.n_samples
+        return most if recorded is None else min(most, recorded)
+
+    def _taken(
+        self, drawn: Sequence[_Drawn], left: float, limit: int, *, scored: bool
+    ) -> list[tuple[_Drawn, int, float]]:
+        """Return the problems of one round, what each gets, and its gain per cost, largest first."""
+        offers = []
+        for one in (one for one in drawn if not one.closed):
+            gain = _gain(one.run, scored=scored)
+            n = min(gain.n, limit - one.n)
+            if n > 0 and gain.per_sample >= LEAST_GAIN:
+                cost = self._per_sample(one) * n + self._reading(one.run)
+                offers.append((one, n, gain.per_sample * n / cost, cost))
+        offers.sort(key=lambda offer: -offer[2])
+        room = left - MARGIN * max((cost for *_, cost in offers), default=0.0)
+        taken: list[tuple[_Drawn, int, float]] = []
+        part = PART * room
+        for one, n, worth, cost in offers:
+            if cost > room or (taken and part < cost):
+                break
+            taken.append((one, n, worth))
+            room, part = room - cost, part - cost
+        return taken
+
+    async def _at(
+        self, choice: StageChoice, problem: Problem, allocation: Allocation, n: int
+    ) -> StageRun | None:
+        """Return what a stage makes of a problem with `n` samples; `None`: something failed for this problem alone."""
+        stage = self._stage(choice.stage)
+        try:
+            needed = await self._upstream(stage).outputs(
+                problem, allocation, clients=self.clients, sampler=self.sampler
+            )
+            world = World(self.clients, self.sampler, problem, stage.name)
+            return await drive(stage.strategy(replace(choice, n_samples=n), problem, needed), world)
+        except (StageFailedError, PromptRenderError):
+            return None
+        except ProviderError as error:
+            if error.stops_run:
+                raise
+            return None
+
+    def _stage(self, name: str) -> LLMStage:
+        return next(
+            stage for stage in self.pipeline.stages if stage.name == name and isinstance(stage, LLMStage)
+        )
+
+    def _upstream(self, stage: LLMStage) -> Pipeline:
+        """Return the pipeline of the stages that a stage builds on."""
+        names: set[str] = set()
+        open_ = list(stage.needs)
+        while open_:
+            name = open_.pop()
+            if name not in names:
+                names.add(name)
+                open_ += next(other.needs for other in self.pipeline.stages if other.name == name)
+        return replace(self.pipeline, stages=tuple(s for s in self.pipeline.stages if s.name in names))
+
+    # --- what it costs
+
+    def _cost(self, run: StageRun) -> float:
+        """Return the charge of a stage; in the unit `paper` that of its tokens, which adds up."""
+        costs = [self.cost_model.charge(charge.model, charge.usage) for charge in run.output.charges]
+        return sum(_amount(cost, self.unit) for cost in costs)
+
+    def _per_sample(self, one: _Drawn) -> float:
+        """Return what one more sample of a problem costs, as its own have cost: written, and verified."""
+        return max(1e-12, (self._cost(one.run) - self._reading(one.run)) / one.n)
+
+    def _reading(self, run: StageRun) -> float:
+        """Return what reading the stage's prompt once costs."""
+        first = _first_draw(run.output.charges)
+        usage = CallUsage(first.usage.prefill_tokens, ())
+        return _amount(self.cost_model.charge(first.model, usage), self.unit)
+
+    def _expected(self, one: _Drawn, n: int) -> float:
+        """Return what a problem would cost with `n` samples."""
+        return self._reading(one.run) + n * self._per_sample(one)
+
+    def _billed(
+        self, rollout: Rollout, allocation: Allocation, blocks: Mapping[tuple[str, str], int]
+    ) -> Rollout:
+        """Return the rollout with the readings of its prompts by every block after the first."""
+        costs = dict(rollout.costs)
+        for choice in allocation.choices:
+            extra = blocks.get((choice.stage, rollout.problem_id), 1) - 1
+            output = rollout.outputs.get(choice.stage)
+            if extra > 0 and output is not None and output.charges:
+                first = _first_draw(output.charges)
+                usage = CallUsage(first.usage.prefill_tokens, ())
+                reading = self.cost_model.charge(first.model, usage).scaled(extra)
+                costs[choice.stage] = costs[choice.stage] + reading
+        return replace(rollout, costs=costs)
+
+
+def _amount(cost: Cost, unit: Unit) -> float:
+    return amount(cost, Unit.GFLOPS if unit is Unit.PAPER else unit)  # `paper` is affine and adds nothing up
+
+
+def _first_draw(charges: Sequence[Charge]) -> Charge:
+    return next((charge for charge in charges if charge.purpose == "draw"), charges[0])
+
+
+def _gain(run: StageRun, *, scored: bool) -> Gain:
+    if scored:
+        return score_gain(run.output.verifier_scores or [None] * len(run.output.answers))
+    votes: Counter[Hashable] = Counter(vote_key(answer) for answer in _parsed(run.output.answers))
+    return vote_gain(list(votes.values()), len(run.output.answers))
+
+
+def _parsed(answers: Sequence[Any]) -> list[Any]:
+    return [answer for answer in answers if answer is not None]
+
+
+def _with_samples(allocation: Allocation, stage: str, n: int) -> Allocation:
+    choices = (replace(c, n_samples=n) if c.stage == stage else c for c in allocation.choices)
+    return Allocation(tuple(choices))
