@@ -254,7 +254,8 @@ class Across:
         offers = []
         for one in (one for one in drawn if not one.closed):
             gain = _gain(one.run, scored=scored)
-            n = min(gain.n, limit - one.n)
+            # Half of what it takes to change the vote tells whether it is going to.
+            n = min(-(-gain.n // 2), limit - one.n)
             if n > 0 and gain.per_sample >= LEAST_GAIN:
                 cost = self._per_sample(one) * n + self._reading(one.run)
                 offers.append((one, n, gain.per_sample * n / cost, cost))

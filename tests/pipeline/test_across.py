@@ -106,7 +106,8 @@ async def test_problems_that_are_split_get_what_problems_that_agree_do_not_need(
     easy = [n for name, n in n_samples.items() if int(name[-2:]) < N_EASY]
     split = [n for name, n in n_samples.items() if int(name[-2:]) >= N_EASY]
     assert (len(easy), len(split)) == (N_EASY, N_SPLIT)
-    assert max(easy) < 8 < min(split)
+    assert max(easy) < 8 < max(split)
+    assert sum(split) / N_SPLIT > 1.5 * sum(easy) / N_EASY
     assert sum(n_samples.values()) <= 8 * len(n_samples)
 
 
