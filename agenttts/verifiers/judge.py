@@ -167,17 +167,17 @@ class PointwiseJudge:
     def procedure(self, problem: Problem, candidates: Sequence[Candidate]) -> Procedure:
         """See `AskingVerifier.procedure`: one round, and one of repairs."""
         ask = self.questions
-        distinct = list({(one.prompt, one.text): one for one in reversed(candidates)}.values())[::-1]
+        distinct = _distinct(candidates)
         try:
             asked = [ask.about([one]) for one in distinct for _ in range(ask.samples)]
         except PromptRenderError as error:
             return _unrendered(error, candidates)
         heard = yield from usable(ask.model, asked, lambda _, reply: _marked(reply, ask.best))
         scores = {
-            (one.prompt, one.text): _mean(heard[i * ask.samples : (i + 1) * ask.samples], ask.model.name)
+            _key(one): _mean(heard[i * ask.samples : (i + 1) * ask.samples], ask.model.name)
             for i, one in enumerate(distinct)
         }
-        return [scores[one.prompt, one.text] for one in candidates]
+        return [scores[_key(one)] for one in candidates]
 
     async def score(self, problem: Problem, candidates: Sequence[Candidate]) -> list[Score]:
         """See `Verifier.score`; refused outside a pipeline unless there is somebody to answer."""
@@ -217,8 +217,8 @@ class PairwiseJudge:
         heard = yield from usable(ask.model, asked, lambda _, reply: _better(reply))
         step = 2 * ask.samples
         verdicts = {pair: heard[k * step : (k + 1) * step] for k, pair in enumerate(pairs)}
-        scores = {one.text: _wins(i, verdicts, ask.model.name) for i, one in enumerate(shown)}
-        return [scores[one.text] for one in candidates]
+        scores = {_key(one): _wins(i, verdicts, ask.model.name) for i, one in enumerate(shown)}
+        return [scores[_key(one)] for one in candidates]
 
     async def score(self, problem: Problem, candidates: Sequence[Candidate]) -> list[Score]:
         """See `Verifier.score`; refused outside a pipeline unless there is somebody to answer."""
@@ -257,10 +257,10 @@ class ListwiseJudge:
         if not given:
             return [Score(None, _cause(heard), ask.model.name) for _ in candidates]
         scores = {
-            one.text: math.fsum(marks[order.index(i)] for order, marks in given) / len(given)
+            _key(one): math.fsum(marks[order.index(i)] for order, marks in given) / len(given)
             for i, one in enumerate(shown)
         }
-        return [Score(scores[one.text], model=ask.model.name) for one in candidates]
+        return [Score(scores[_key(one)], model=ask.model.name) for one in candidates]
 
     async def score(self, problem: Problem, candidates: Sequence[Candidate]) -> list[Score]:
         """See `Verifier.score`; refused outside a pipeline unless there is somebody to answer."""
@@ -314,11 +314,15 @@ def judge_calls(block: VerifierBlock, n: int) -> Calls:
 
 
 def _distinct(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Return the first candidate of each text."""
-    first: dict[str, Candidate] = {}
+    """Return the first candidate of each text (of each prompt, should there be several)."""
+    first: dict[tuple[str, str], Candidate] = {}
     for candidate in candidates:
-        first.setdefault(candidate.text, candidate)
+        first.setdefault(_key(candidate), candidate)
     return list(first.values())
+
+
+def _key(candidate: Candidate) -> tuple[str, str]:
+    return candidate.prompt, candidate.text
 
 
 def _unrendered(error: PromptRenderError, candidates: Sequence[Candidate]) -> list[Score]:
