@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["misfits", "unknown_keys"]
 
 Loc = tuple[int | str, ...]
-TASK_KEYS = ("format", "file", "folder", "cards", "card_files", "data_sha256", "search_digest")
+TASK_KEYS = ("format", "file", "folder", "cards", "card_files", "data_sha256", "search_digest", "code_sha256")
 """Of a stored task; what stands below `file` and `cards` has schemas of its own."""
 
 

@@ -141,7 +141,9 @@ def _check_same(
         )
     begun = f"{file.parent} was begun with"
     if found["task_digest"] != asked["task_digest"]:
-        raise RunError(f"{begun} another task, or other models or problems. Choose another folder (`out`)")
+        raise RunError(
+            f"{begun} another task, or other models, problems or functions. Choose another folder (`out`)"
+        )
     was, now = ({**data["options"], **(data["planning"] or {})} for data in (found, asked))
     for key in now.keys() & was.keys():  # older files lack options that came later
         if was[key] != now[key]:

@@ -270,7 +270,9 @@ def store_url(store: str | None) -> str:
 def _check_same(study: Study, task: Task, options: StudyOptions, folder: Path) -> None:
     remedy = f"Choose another --run, or go on with this one: agenttts optimize {folder}"
     if study.task_digest != task.digest:
-        raise RunError(f"{folder} is a run of another task, or of other models or problems. {remedy}")
+        raise RunError(
+            f"{folder} is a run of another task, or of other models, problems or functions. {remedy}"
+        )
     was = study.options
     planners = [None if o.planner is None else o.planner.name for o in (was, options)]
     if planners[0] != planners[1]:

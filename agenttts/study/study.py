@@ -171,11 +171,12 @@ class Study:
                 far it came, and the next call goes on.
             ProviderError: One that stops a run: wrong key, endpoint down. The run can be resumed as well.
             InfeasibleBudgetError: No allocation fits the budget.
-            RunError: Another process works on the folder.
+            RunError: Another process works on the folder, or functions of the task have changed since the study began.
         """
         state = self.state()
         if state.ended is not None and state.ended["status"] == "finished":
             return self.result()
+        self._refuse_other_code()
         log = EventLog(self.folder)
         try:
             # Read again: between the first look and the lock another process may have written.
@@ -188,6 +189,15 @@ class Study:
             log.close()
         asked_now = _n_asked(self.state()) - _n_asked(state)
         return replace(self.result(), n_paid_now=progress.n_paid, n_asked_now=asked_now)
+
+    def _refuse_other_code(self) -> None:
+        changed = self.task.changed_code()
+        if changed:
+            raise RunError(
+                f"{', '.join(changed)}: changed or gone since {self.folder} was begun. Results of both would be mixed. "
+                "Put the old code back, or name the task instead of this run to begin another one; it uses draws "
+                "again that are paid for."
+            )
 
     async def _run_locked(self, state: StudyState, log: EventLog, progress: Progress) -> None:
         options = self.options

@@ -13,11 +13,12 @@ from agenttts.task.ways import SelectBlock, VerifierBlock
 
 if TYPE_CHECKING:
     from agenttts.task.drafts import Draft
+    from agenttts.task.schema import TaskFile
 
 __all__ = ["in_mode", "named_cards", "named_models", "verifier_blocks"]
 
 
-def verifier_blocks(draft: Draft) -> Iterator[tuple[Loc, VerifierBlock]]:
+def verifier_blocks(draft: Draft | TaskFile) -> Iterator[tuple[Loc, VerifierBlock]]:
     """Yield the place of every verifier block, and the block."""
     for name, stage in draft.stages.items():
         if stage.score is not None:

@@ -22,6 +22,7 @@ from agenttts.budgets.cost import Unit
 from agenttts.catalogue import resolve_task
 from agenttts.errors import DataError, InputError, TaskFileError, TrustError
 from agenttts.pipeline.base import Problem
+from agenttts.task.code import code_digest, code_digests
 from agenttts.task.data import find_again, id_fields, read_sources
 from agenttts.task.schema import DataBlock, TaskFile
 from agenttts.task.splits import Parts, divide
@@ -58,6 +59,9 @@ class Task:
     """Digests of the search and the test source as they were when the task was loaded."""
     search_digest: str = ""
     """Digest of the ids of the search problems."""
+    code_sha256: Mapping[str, str | None] | None = None
+    """Digest of each file or module that functions come from, as it was when the task was loaded (see
+    `agenttts.task.code`). A task that an earlier version stored has none: empty, its code is not watched over."""
     n_test: int | None = None
     """Problems of the sealed split, counted when the task file was read; `None`: not known, as of a stored task."""
     spare_cards: Mapping[str, ModelCard] = field(default_factory=dict)
@@ -73,6 +77,8 @@ class Task:
             object.__delattr__(self, "search")
         elif not self.search_digest:
             object.__setattr__(self, "search_digest", _digest([problem.id for problem in self.search]))
+        if self.code_sha256 is None:
+            object.__setattr__(self, "code_sha256", code_digests(self.file, self.folder))
 
     if not TYPE_CHECKING:  # else type checkers would take every attribute for granted
 
@@ -143,6 +149,11 @@ class Task:
             )
         return _imported(reference, self.folder)
 
+    def changed_code(self) -> list[str]:
+        """Return the files and modules with functions of the task that are not what they were when it was loaded."""
+        known = self.code_sha256 or {}
+        return [origin for origin, then in known.items() if code_digest(origin, self.folder) != then]
+
     @property
     def llm_stages(self) -> tuple[str, ...]:
         """Names of the stages that call models, in the order of the file."""
@@ -157,8 +168,8 @@ class Task:
     def digest(self) -> str:
         """Identity of everything that changes results: 64 hexadecimal digits (SHA-256).
 
-        Not in it: the budget and the planner (options of a study), prices, limits of rate and time, the description,
-        and where the files lie.
+        In it are the files of functions that the task names, as they were when it was loaded. Not in it: the budget
+        and the planner (options of a study), prices, limits of rate and time, the description, and where files lie.
         """
         cards = {
             name: {key: getattr(card, key) for key in RESULT_KEYS} | _reward(card)
@@ -170,7 +181,9 @@ class Task:
         file = self.file.model_dump(
             mode="json", exclude={"models", "description", "budget", "planner"}, exclude_defaults=True
         )
-        return _digest([file, cards, tables, weights, self.data_sha256, self.search_digest])
+        # Only where there is any, so that other tasks keep the digest that earlier versions gave them.
+        code = [self.code_sha256] if self.code_sha256 else []
+        return _digest([file, cards, tables, weights, self.data_sha256, self.search_digest, *code])
 
     @classmethod
     def load(
@@ -217,6 +230,8 @@ class Task:
             "card_files": {name: str(path) for name, path in self.card_files.items()},
             "data_sha256": list(self.data_sha256) if self.data_sha256 else None,
             "search_digest": self.search_digest,
+            # Earlier versions refuse keys that they do not know: most tasks stay readable for them.
+            **({"code_sha256": self.code_sha256} if self.code_sha256 else {}),
         }
 
     @classmethod
@@ -246,6 +261,7 @@ class Task:
                 card_files={name: Path(path) for name, path in data.get("card_files", {}).items()},
                 data_sha256=(sha256[0], sha256[1]) if sha256 else None,
                 search_digest=data["search_digest"],
+                code_sha256=data.get("code_sha256") or {},  # older files lack it
                 look_last=() if beside is None else (beside.resolve(),),
             )
         except (ValidationError, LookupError, TypeError, AttributeError) as error:
