@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Draws", "Requests", "StageRun", "World", "drive", "usage_of", "verify"]
 
+WHOLE = frozenset({"draw", "refine", "escalate"})
+"""Purposes of draws that are whole replies to the stage's prompt."""
+
 
 class Requests(Protocol):
     """Makes requests that know their endpoint; `agenttts.models.clients.Clients` does."""
@@ -70,6 +73,8 @@ class StageRun:
     """Texts of the samples drawn for the stage's own prompt, shape (n_samples,)."""
     details: tuple[Mapping[str, Any], ...] = ()
     """`Sample.details` of the same samples."""
+    logprobs: tuple[tuple[float, ...] | None, ...] = ()
+    """`Sample.logprobs` of the same samples."""
     selected_details: Mapping[str, Any] | None = None
     """Details of the selected sample where it is one of another stage's."""
 
@@ -84,6 +89,10 @@ class StageRun:
         """Return the details of a sample; empty where no single sample is meant."""
         return self.details[index] if index is not None and index < len(self.details) else {}
 
+    def logprobs_of(self, index: int | None) -> tuple[float, ...] | None:
+        """Return the log-probabilities of a sample; `None` where no single sample is meant, or none were given."""
+        return self.logprobs[index] if index is not None and index < len(self.logprobs) else None
+
 
 @dataclass
 class _Tally:
@@ -91,6 +100,8 @@ class _Tally:
     messages: tuple[Message, ...] = ()
     samples: list[Sample] = field(default_factory=list)
     """Those drawn for the stage's own prompt."""
+    whole: list[Sample] = field(default_factory=list)
+    """The same with those that are refined or another model's."""
 
 
 async def drive(strategy: Strategy, world: World) -> StageRun:
@@ -108,10 +119,22 @@ async def drive(strategy: Strategy, world: World) -> StageRun:
         output: StageOutput = replace(end.value, charges=tuple(tally.charges), n_runaway=_n_runaway(tally))
     finally:
         strategy.close()
-    if output.texts is not None:
+    return _run_of(output, tally)
+
+
+def _run_of(output: StageOutput, tally: _Tally) -> StageRun:
+    """Return the output with texts and details of its samples; what was put together from steps has no details."""
+    made = tally.samples if output.texts is None else tally.whole
+    texts = tuple(sample.text for sample in made)
+    if output.texts is not None and output.texts != texts:
         return StageRun(output, tally.messages, output.texts)
-    texts = tuple(sample.text for sample in tally.samples)
-    return StageRun(output, tally.messages, texts, tuple(sample.details for sample in tally.samples))
+    return StageRun(
+        output,
+        tally.messages,
+        texts,
+        tuple(sample.details for sample in made),
+        tuple(sample.logprobs for sample in made),
+    )
 
 
 def _n_runaway(tally: _Tally) -> int:
@@ -136,6 +159,7 @@ async def _all(step: Together, world: World, tally: _Tally) -> list[Any]:
         tally.charges += bill.charges
         tally.messages = tally.messages or bill.messages
         tally.samples += bill.samples
+        tally.whole += bill.whole
     return answers
 
 
@@ -151,6 +175,8 @@ async def _draw(step: Draw, world: World, tally: _Tally) -> list[Sample]:
     tally.messages = tally.messages or step.messages
     if step.purpose == "draw":
         tally.samples += samples
+    if step.purpose in WHOLE:
+        tally.whole += samples
     return samples
 
 

@@ -47,7 +47,10 @@ def cascade(
     n_plain = len(pool.samples)
     note = f"not escalated: {sure:.3g} is not below {below:g}" if sure is not None else ""
     if sure is None or sure < below:
-        yield from drawn(pool, replace(draw, model=to, sampling=sampling, purpose="escalate"), parser)
+        # To itself it escalates to draws that were not seen yet, so that no sample votes twice.
+        first = n_plain if (to, sampling) == (draw.model, draw.sampling) else 0
+        more = replace(draw, model=to, sampling=sampling, purpose="escalate", first=first)
+        yield from drawn(pool, more, parser)
         yield from scored(pool, draw.messages, verifier)
         note = f"escalated to {to}"
     selector = Majority() if verifier is None else BestOfN()

@@ -80,7 +80,7 @@ def fused(draw: Draw, parser: Parser, second: Second) -> Strategy:
 def agreed_fusion(draw: Draw, parser: Parser, second: Second) -> Strategy:
     """Draw in parallel, then show the model a sample of the leading answer and one of its strongest rival.
 
-    Where all agree, or no answer could be parsed twice over, nothing is asked: the majority stands. It reads two samples
+    Where there are not two different answers nothing is asked: the majority stands. It reads two samples
     however many are drawn, so it is much cheaper than a fusion of all.
     Source: the hint of arXiv:2512.05105, which distils what we only ask.
     """
@@ -140,6 +140,11 @@ def chosen(draw: Draw, parser: Parser, second: Second) -> Strategy:
 
 
 def _named(text: str, n: int) -> int | None:
-    """Return the last whole number in 1 to `n` that a reply names; `None`: it names none."""
-    numbers = [int(found) for found in re.findall(r"(?<![\d.,-])\d{1,4}(?![\d,]|\.\d)", text)]
+    """Return the whole number in 1 to `n` that a reply names last; `None`: it names none.
+
+    One that stands alone on a line, as it was asked for, comes before those within sentences.
+    """
+    alone = re.findall(r"(?m)^[^\w\n-]*(?:[Rr]eply[^\w\n-]*)?(\d{1,4})\W*$", text)
+    within = re.findall(r"(?<![\w.,-])\d{1,4}(?!\w|[.,]\d)", text)
+    numbers = [*map(int, within), *map(int, alone)]
     return next((number for number in reversed(numbers) if 1 <= number <= n), None)

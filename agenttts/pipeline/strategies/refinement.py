@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,7 +24,7 @@ from agenttts.pipeline.strategies.steps import (
 )
 from agenttts.verifiers.base import Score, Verifier
 
-__all__ = ["Critic", "Refining", "refine"]
+__all__ = ["Critic", "Refining", "Turns", "refine"]
 
 
 @dataclass(frozen=True)
@@ -54,17 +55,17 @@ class Refining:
 def refine(draw: Draw, parser: Parser, how: Refining) -> Strategy:
     """Draw one sample and refine it until `draw.n` samples are there, or one is good enough.
 
-    With a verifier the best of them is taken, else the last. Each turn sees only the sample before it.
+    With a verifier the best of them is taken, else the last that could be parsed. Each turn sees only the sample before
+    it; where it is asked what an earlier turn was asked, it takes the next draw rather than the same one again.
     Sources: Madaan et al. 2023, arXiv:2303.17651 (self-refine); Zhao et al. 2025, arXiv:2504.00891 (a generative
     reward model as the critic).
     """
     pool = yield from drawn(Pool(), replace(draw, n=1), parser)
     yield from scored(pool, draw.messages, how.verifier)
+    turns = Turns(draw)
     while len(pool.samples) < draw.n and (pool.best is None or pool.best < how.threshold):
         feedback = yield from _feedback(draw, how, pool)
-        messages = turn(draw, how, pool, len(pool.samples) - 1, feedback)
-        again = Draw(draw.model, messages, draw.sampling, 1, "refine")
-        yield from drawn(pool, again, parser)
+        yield from drawn(pool, turns.next(how, pool, len(pool.samples) - 1, feedback), parser)
         yield from scored(pool, draw.messages, how.verifier)
     if how.verifier is not None:
         selection = BestOfN().select(pool.answers, pool.scores)
@@ -76,11 +77,21 @@ def refine(draw: Draw, parser: Parser, how: Refining) -> Strategy:
     return replace(made, texts=tuple(pool.texts), n_plain=1)
 
 
-def turn(draw: Draw, how: Refining, pool: Pool, index: int, feedback: str) -> tuple[Message, ...]:
-    """Return the conversation that asks for a better sample than one of a pool."""
-    text, answer = pool.samples[index].text, pool.answers[index]
-    asked = how.messages(text, answer, feedback, prompt_text(draw.messages))
-    return (*draw.messages, Message("assistant", text), *asked)
+class Turns:
+    """The turns that a strategy asks for; equal ones are draws of one stream, of which each is taken once."""
+
+    def __init__(self, draw: Draw) -> None:
+        self._draw = draw
+        self._n_asked: Counter[tuple[Message, ...]] = Counter()
+
+    def next(self, how: Refining, pool: Pool, index: int, feedback: str) -> Draw:
+        """Return the draw that asks for a better sample than one of a pool, in the conversation in which that was written."""
+        draw, text = self._draw, pool.samples[index].text
+        asked = how.messages(text, pool.answers[index], feedback, prompt_text(draw.messages))
+        messages = (*draw.messages, Message("assistant", text), *asked)
+        first = self._n_asked[messages]
+        self._n_asked[messages] += 1
+        return Draw(draw.model, messages, draw.sampling, 1, "refine", first)
 
 
 def _feedback(draw: Draw, how: Refining, pool: Pool) -> Part[str]:

@@ -2,6 +2,7 @@
 
 A step ends at the separator. Providers do not say whether a completion ended by itself or at a stop string, so a
 beginning counts as finished where nothing comes after it, or where the source says so (`Sample.details["ended"]`).
+No reply may have more than `max_tokens` tokens in all, the steps of its beginning included.
 Sources: Snell et al. 2024, arXiv:2408.03314 (beam search against a process reward model); Beeching, Tunstall and Rush
 2024, "Scaling test-time compute with open models" (diverse verifier tree search: each root's beginnings compete among
 themselves only).
@@ -41,17 +42,29 @@ class StepSearch:
 class _Beam:
     text: str
     tree: int
+    n_tokens: int = 0
+    """Tokens written so far."""
     score: float | None = None
     done: bool = False
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """What is drawn to go on from one beginning."""
+
+    n: int
+    n_tokens: int
+    """The most tokens that a reply with this beginning may still have."""
 
 
 def search_steps(draw: Draw, parser: Parser, how: StepSearch) -> Strategy:
     """Write replies step by step, `draw.n` beginnings at a time, and take the finished one with the highest score."""
     kept = [_Beam("", 0)]
-    n_kept = max(1, draw.n // how.width)
+    width = min(how.width, draw.n)
+    n_kept = draw.n // width
     notes: tuple[str, ...] = ()
     for depth in range(how.max_steps):
-        spread = _spread(kept, draw.n if depth == 0 else how.width)
+        spread = _spread(kept, draw.n if depth == 0 else width, draw.sampling.max_tokens)
         grown = yield from _grown(draw, how, kept, spread)
         if depth == 0:
             grown = [replace(beam, tree=i % n_kept) for i, beam in enumerate(grown)]
@@ -64,23 +77,24 @@ def search_steps(draw: Draw, parser: Parser, how: StepSearch) -> Strategy:
             break
     else:
         notes = (f"cut off after {how.max_steps} steps",)
-    return (yield from _finished(parser, kept, notes))
+    return (yield from _finished(parser, how, kept, notes))
 
 
-def _spread(kept: Sequence[_Beam], width: int) -> dict[str, int]:
-    """Return the continuations to draw of each beginning: equal ones share a stream, and each draw is used once."""
-    spread: Counter[str] = Counter()
-    for beam in kept:
-        if not beam.done:
-            spread[beam.text] += width
-    return dict(spread)
+def _spread(kept: Sequence[_Beam], width: int, max_tokens: int) -> dict[str, _Stream]:
+    """Return what to draw of each beginning: equal ones share a stream, and each draw is used once.
+
+    Equal texts may have been written with different numbers of tokens; the longest leaves the least for all of them.
+    """
+    growing = [beam for beam in kept if not beam.done]
+    counts = Counter(beam.text for beam in growing)
+    written = {text: max(beam.n_tokens for beam in growing if beam.text == text) for text in counts}
+    return {text: _Stream(n * width, max_tokens - written[text]) for text, n in counts.items()}
 
 
-def _grown(draw: Draw, how: StepSearch, kept: Sequence[_Beam], spread: dict[str, int]) -> Part[list[_Beam]]:
-    sampling = replace(draw.sampling, stop=(how.separator,))
-    draws = [
-        Draw(draw.model, _continued(draw.messages, text), sampling, n, "step") for text, n in spread.items()
-    ]
+def _grown(
+    draw: Draw, how: StepSearch, kept: Sequence[_Beam], spread: dict[str, _Stream]
+) -> Part[list[_Beam]]:
+    draws = [_continuation(draw, how, text, stream) for text, stream in spread.items()]
     given: list[list[Sample]] = yield Together(draws)
     streams = {text: iter(samples) for text, samples in zip(spread, given, strict=True)}
     grown: list[_Beam] = []
@@ -88,33 +102,46 @@ def _grown(draw: Draw, how: StepSearch, kept: Sequence[_Beam], spread: dict[str,
         if beam.done:
             grown.append(beam)
             continue
-        n = spread[beam.text] // sum(not b.done and b.text == beam.text for b in kept)
-        grown += [_longer(beam, next(streams[beam.text]), how.separator) for _ in range(n)]
+        n = spread[beam.text].n // sum(not b.done and b.text == beam.text for b in kept)
+        grown += [_longer(beam, next(streams[beam.text]), draw, how.separator) for _ in range(n)]
     return grown
+
+
+def _continuation(draw: Draw, how: StepSearch, text: str, stream: _Stream) -> Draw:
+    sampling = replace(draw.sampling, stop=(how.separator,), max_tokens=stream.n_tokens)
+    return Draw(draw.model, _continued(draw.messages, text), sampling, stream.n, "step")
 
 
 def _continued(messages: tuple[Message, ...], text: str) -> tuple[Message, ...]:
     return (*messages, Message("assistant", text)) if text else messages
 
 
-def _longer(beam: _Beam, sample: Sample, separator: str) -> _Beam:
+def _longer(beam: _Beam, sample: Sample, draw: Draw, separator: str) -> _Beam:
+    n_tokens = beam.n_tokens + sample.decode_tokens
     ended = bool(sample.details.get("ended")) or sample.finish_reason != "stop" or not sample.text.strip()
-    text = beam.text + sample.text
-    return replace(beam, text=text.rstrip() if ended else text + separator, done=ended, score=None)
+    ended = ended or n_tokens >= draw.sampling.max_tokens
+    text = beam.text + sample.text if sample.text.strip() else beam.text.removesuffix(separator)
+    text = text.rstrip() if ended else text + separator
+    return replace(beam, text=text, n_tokens=n_tokens, done=ended, score=None)
 
 
 def _judged(draw: Draw, how: StepSearch, beams: Sequence[_Beam]) -> Part[list[_Beam]]:
-    """Score the beginnings that have grown, equal ones once."""
+    """Score the beginnings that have grown, equal ones once; what ends a step is not shown after the last one."""
     prompt = prompt_text(draw.messages)
     fresh = {(beam.text, beam.done) for beam in beams if beam.score is None and beam.text.strip()}
     asked = sorted(fresh)
     if not asked:
         return list(beams)
     given: list[Score] = yield Verify(
-        how.verifier, [Candidate(prompt, text.rstrip(), None, unfinished=not done) for text, done in asked]
+        how.verifier,
+        [Candidate(prompt, _shown(text, how), None, unfinished=not done) for text, done in asked],
     )
     scores = {place: score.value for place, score in zip(asked, given, strict=True)}
     return [replace(beam, score=scores.get((beam.text, beam.done), beam.score)) for beam in beams]
+
+
+def _shown(text: str, how: StepSearch) -> str:
+    return text.removesuffix(how.separator).rstrip()
 
 
 def _best(beams: Sequence[_Beam], n_kept: int, *, diverse: bool) -> list[_Beam]:
@@ -132,8 +159,8 @@ def _rank(beam: _Beam) -> float:
     return -1.0 if beam.score is None else beam.score
 
 
-def _finished(parser: Parser, beams: Sequence[_Beam], notes: tuple[str, ...]) -> Strategy:
-    texts = [beam.text.rstrip() for beam in beams]
+def _finished(parser: Parser, how: StepSearch, beams: Sequence[_Beam], notes: tuple[str, ...]) -> Strategy:
+    texts = [beam.text if beam.done else _shown(beam.text, how) for beam in beams]
     parsed: list[Parsed] = yield Parse(parser, texts)
     answers, scores = [one.answer for one in parsed], [beam.score for beam in beams]
     selection = BestOfN().select(answers, scores)

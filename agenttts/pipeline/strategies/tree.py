@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from agenttts.pipeline.parsing import Parser
 from agenttts.pipeline.selectors import BestOfN
-from agenttts.pipeline.strategies.refinement import Refining, turn
+from agenttts.pipeline.strategies.refinement import Refining, Turns
 from agenttts.pipeline.strategies.steps import Draw, Pool, Strategy, drawn, output, scored
 
 __all__ = ["search_tree"]
@@ -46,18 +46,16 @@ def search_tree(draw: Draw, parser: Parser, how: Refining, rng: random.Random) -
         how: How a sample is refined, and the verifier, which must be there. It stops at a sample with its threshold.
         rng: Decides where to go on.
     """
-    pool, root = Pool(), _Node()
+    pool, root, turns = Pool(), _Node(), Turns(draw)
     n_plain = 0
     while len(pool.samples) < draw.n and (pool.best is None or pool.best < how.threshold):
         path = _path(root, rng)
         parent = path[-1]
-        n_before = len(parent.children)
         if parent.place is None:
-            asked = replace(draw, n=1, first=n_before)
+            asked = replace(draw, n=1, first=n_plain)
             n_plain += 1
         else:
-            messages = turn(draw, how, pool, parent.place, pool.feedback[parent.place])
-            asked = Draw(draw.model, messages, draw.sampling, 1, "refine", n_before)
+            asked = turns.next(how, pool, parent.place, pool.feedback[parent.place])
         yield from drawn(pool, asked, parser)
         yield from scored(pool, draw.messages, how.verifier)
         _grow(path, _Node(len(pool.samples) - 1), pool.scores[-1] or 0.0)
