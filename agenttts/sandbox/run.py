@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -49,7 +50,13 @@ def run_python(
     """
     if os.name != "posix":
         raise SandboxError("programs cannot be run apart from this system: use Linux, or WSL on Windows")
-    return _boxed(_box(isolation), source, stdin, limits or Limits())
+    box = _box(isolation)
+    with _SLOTS:
+        return _boxed(box, source, stdin, limits or Limits())
+
+
+_SLOTS = threading.BoundedSemaphore(os.cpu_count() or 1)
+"""More programs at once than cores would only bring each other to the end of their time."""
 
 
 @dataclass(frozen=True)
