@@ -120,7 +120,9 @@ def compile_stage(task: Task, name: str) -> Stage:
         ways={select.name: compile_way(task, block, select) for select in block.ways},
         scorer=scorer,
         when=block.when,
-        separator=next((separator_of(way) for way in block.ways if way.kind in {"beam", "dvts"}), None),
+        separator=next(
+            (separator_of(way, task.cards) for way in block.ways if way.kind in {"beam", "dvts"}), None
+        ),
         votes_tell=block.votes_tell,
         pool=block.pool,
     )

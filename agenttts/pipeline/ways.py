@@ -34,6 +34,7 @@ from agenttts.verifiers.base import Verifier
 from agenttts.verifiers.build import build
 
 if TYPE_CHECKING:
+    from agenttts.budgets.cards import ModelCard
     from agenttts.task.task import Task
 
 __all__ = ["Beginning", "Way", "compile_way", "separator_of"]
@@ -64,14 +65,16 @@ def compile_way(task: Task, stage: StageBlock, select: SelectBlock) -> Way:
     return _MAKERS[select.kind](task, stage, select, verifier)
 
 
-def separator_of(select: SelectBlock) -> str:
-    """Return what ends a step: of the way, else of its verifier, else a blank line."""
+def separator_of(select: SelectBlock, cards: Mapping[str, ModelCard]) -> str:
+    """Return what ends a step: of the way, else of its verifier, else of that one's card, else a blank line."""
     verifier = select.verifier
     if select.separator is not None or verifier is None:
         return select.separator or DEFAULT_SEPARATOR
     if verifier.kind == "tiny_prm":
         return " "
-    return verifier.separator or DEFAULT_SEPARATOR
+    card = cards.get(verifier.model or "")
+    of_card = card.reward.separator if card is not None and card.reward is not None else None
+    return verifier.separator or of_card or DEFAULT_SEPARATOR
 
 
 def _second(stage: StageBlock, select: SelectBlock, built_in: PromptBlock) -> Callable[[Beginning], Second]:
@@ -186,7 +189,7 @@ def _step_search(task: Task, stage: StageBlock, select: SelectBlock, verifier: V
     how = StepSearch(
         verifier=_there(verifier),
         width=the(select.width),
-        separator=separator_of(select),
+        separator=separator_of(select, task.cards),
         max_steps=select.max_steps,
         diverse=select.kind == "dvts",
     )

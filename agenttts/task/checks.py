@@ -9,13 +9,12 @@ import ast
 import importlib.util
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from agenttts.budgets.cards import ModelCard
+from agenttts.budgets.cards import TINY_PRM, ModelCard
 from agenttts.budgets.cost import NEEDED_ON_CARD, Unit, amount
 from agenttts.errors import CardError, Mistake, TaskFileError
-from agenttts.models.tiny_reward import TINY_PRM
 from agenttts.pipeline.base import Problem
 from agenttts.task.conditions import condition_faults
 from agenttts.task.drafts import Draft, StageDraft
@@ -26,10 +25,6 @@ from agenttts.task.splits import MISSING, Parts, lookup
 from agenttts.task.templates import Known, faults
 
 __all__ = ["Setting", "check_cards", "check_gold", "check_names"]
-
-REWARD_MODELS = (TINY_PRM,)
-"""Cards of models that score and cannot write."""
-
 
 SHOWING = ("candidates", "answers", "prompt")
 """What the prompts of `fusion`, `agreed_fusion` and `llm_select` may read besides what stages' prompts may."""
@@ -50,6 +45,8 @@ class Setting:
     """Names of all cards; `None`: not known, because card files are broken."""
     fields: Collection[str] | None
     """Fields of the data; `None`: not known, because the data cannot be read."""
+    rewards: Mapping[str, str] = field(default_factory=lambda: {TINY_PRM: "steps"})
+    """Cards of models that score and cannot write, and whether they judge `steps` or the `answer`."""
 
 
 def check_names(setting: Setting) -> Iterator[Mistake]:
@@ -118,13 +115,10 @@ def _circle_through(start: str, draft: Draft) -> list[str]:
 
 def _models(setting: Setting, at: Loc, stage: StageDraft) -> Iterator[Mistake]:
     for index, model in enumerate(stage.models):
-        if model in REWARD_MODELS:
-            hint = "Name it in `select`, e.g. {kind: best_of_n, verifier: tiny_prm}."
-            yield setting.document.mistake(
-                (*at, index), f"`{model}` scores samples and cannot write any.", hint
-            )
+        if model in setting.rewards:
+            yield _cannot_write(setting, (*at, index), model)
         elif model and setting.models is not None and model not in setting.models:
-            names = [name for name in setting.models if name not in REWARD_MODELS]
+            names = [name for name in setting.models if name not in setting.rewards]
             hint = (
                 nearest(model, names, listed="Models") or "There are no model cards; add one under `models:`."
             )
@@ -133,11 +127,21 @@ def _models(setting: Setting, at: Loc, stage: StageDraft) -> Iterator[Mistake]:
         yield setting.document.mistake(at, f"`{model}` stands twice.")
 
 
+def _cannot_write(setting: Setting, at: Loc, model: str) -> Mistake:
+    kind = {"steps": "prm", "answer": "orm"}[setting.rewards[model]]
+    verifier = "tiny_prm" if model == TINY_PRM else f"{{kind: {kind}, model: {model}}}"
+    hint = f"Name it in `select`, e.g. {{kind: best_of_n, verifier: {verifier}}}."
+    return setting.document.mistake(at, f"`{model}` scores samples and cannot write any.", hint)
+
+
 def _named(setting: Setting) -> Iterator[Mistake]:
-    """Yield models that ways, verifiers and critics name and that have no card."""
+    """Yield models that ways, verifiers and critics name and that have no card, or that cannot write."""
     known = setting.models
+    of_verifiers = {(*loc, "model") for loc, _ in verifier_blocks(setting.draft)}
     for at, model in named_models(setting.draft):
-        if known is not None and model not in known:
+        if model in setting.rewards and at not in of_verifiers:
+            yield _cannot_write(setting, at, model)
+        elif known is not None and model not in known:
             hint = (
                 nearest(model, known, listed="Models") or "There are no model cards; add one under `models:`."
             )
@@ -145,11 +149,13 @@ def _named(setting: Setting) -> Iterator[Mistake]:
     for name, stage in setting.draft.stages.items():
         for index, way in enumerate(stage.select):
             for model in (way.to or ()) if way is not None else ():
+                at = ("stages", name, "select", index, "to")
+                if model in setting.rewards:
+                    yield _cannot_write(setting, at, model)
                 base, _, mode = model.rpartition("@")
                 in_mode = known is not None and base in known and mode in stage.modes
                 if known is not None and model not in known and not in_mode:
                     hint = nearest(model, known, listed="Models")
-                    at = ("stages", name, "select", index, "to")
                     yield setting.document.mistake(at, f"there is no model card `{model}`.", hint)
 
 
@@ -236,6 +242,8 @@ def _labels(document: Document, at: Loc, stage: StageDraft) -> Iterator[Mistake]
 
 
 def _verifier(setting: Setting, at: Loc, verifier: VerifierBlock) -> Iterator[Mistake]:
+    if verifier.model is not None and setting.models is not None and verifier.model in setting.models:
+        yield from _model_of_verifier(setting, at, verifier.kind, verifier.model)
     if verifier.pattern is not None:
         yield from _pattern(setting.document, (*at, "pattern"), verifier.pattern)
     if verifier.function is not None:
@@ -247,6 +255,20 @@ def _verifier(setting: Setting, at: Loc, verifier: VerifierBlock) -> Iterator[Mi
             jsonschema.validators.validator_for(verifier.json_schema).check_schema(verifier.json_schema)
         except jsonschema.SchemaError as error:
             yield setting.document.mistake((*at, "json_schema"), f"not a JSON schema: {error.message}.")
+
+
+def _model_of_verifier(setting: Setting, at: Loc, kind: str, model: str) -> Iterator[Mistake]:
+    """Yield a model that cannot do what a verifier asks of it: to score, or to write."""
+    judged, wanted = setting.rewards.get(model), {"orm": "answer", "prm": "steps"}.get(kind)
+    if wanted is None and judged is not None:
+        yield _cannot_write(setting, (*at, "model"), model)
+    elif wanted is not None and judged is None:
+        hint = "Name a card with `source: reward`, or ask this model as a judge: {kind: judge, model: ...}."
+        yield setting.document.mistake((*at, "model"), f"`{model}` is no reward model.", hint)
+    elif wanted != judged:
+        message = f"`{model}` gives scores of the {judged}, and {kind} needs those of the {wanted}."
+        other = {"steps": "prm", "answer": "orm"}[str(judged)]
+        yield setting.document.mistake((*at, "model"), message, f"Use `kind: {other}`.")
 
 
 def _function(setting: Setting, at: Loc, reference: str) -> Iterator[Mistake]:

@@ -60,7 +60,12 @@ def load_task(
     parts, more = _divide(document, draft, tables, n_search)
     mistakes += more
     setting = Setting(
-        document, draft, folder, None if book is None else {*book, *draft.card_names}, _fields(tables)
+        document,
+        draft,
+        folder,
+        None if book is None else {*book, *draft.card_names},
+        _fields(tables),
+        {name: card.judges for name, card in (book or {}).items() if card.judges is not None},
     )
     mistakes += check_names(setting)
     mistakes += check_gold(setting, parts) if parts else []

@@ -14,9 +14,10 @@ from agenttts.verifiers.base import Verifier
 from agenttts.verifiers.function import FunctionVerifier
 from agenttts.verifiers.maths import MathVerifier
 from agenttts.verifiers.recorded import RecordedVerifier
-from agenttts.verifiers.reward import RewardModelVerifier
+from agenttts.verifiers.reward import RewardModelVerifier, asking
 
 if TYPE_CHECKING:
+    from agenttts.budgets.cards import ModelCard
     from agenttts.task.task import Task
 
 __all__ = ["build"]
@@ -56,8 +57,21 @@ def _without_gold(block: VerifierBlock, task: Task) -> Verifier:
     if block.kind == "recorded":
         return RecordedVerifier()
     if block.kind == "function":
-        return FunctionVerifier(task.function(block.function or ""))
+        return FunctionVerifier(task.function(block.function or ""), the(block.aggregate))
+    if block.kind in {"orm", "prm"} and block.model != TINY_PRM:
+        return _reward_model(block, task.cards[block.model or ""])
     return RewardModelVerifier(TINY_PRM, the(block.aggregate), score_messages)
+
+
+def _reward_model(block: VerifierBlock, card: ModelCard) -> Verifier:
+    """Return the verifier of a reward model over HTTP."""
+    from agenttts.models.reward_client import reward_of, score_messages
+
+    alone = partial(score_messages, card, asking(block.separator))
+    if block.kind == "orm":
+        return RewardModelVerifier(card.name, "last", alone, judges_whole=False)
+    judges_whole = reward_of(card).judges_whole
+    return RewardModelVerifier(card.name, the(block.aggregate), alone, judges_whole, block.separator)
 
 
 def _needed(gold: str | None, kind: str) -> str:

@@ -78,6 +78,8 @@ class LocalServer:
     """Base URL, ending in /v1."""
     bodies: list[Body] = field(default_factory=list)
     """Every request so far, in order of arrival."""
+    paths: list[str] = field(default_factory=list)
+    """Path of every request."""
     keys: list[str] = field(default_factory=list)
     """Authorization header of every request."""
     times: list[float] = field(default_factory=list)
@@ -87,18 +89,21 @@ class LocalServer:
     """Sent first, one per request; after them `always`."""
     always: Script | None = None
     """Makes the reply (JSON or `Answer`) from the request; `None`: the usual completion."""
+    routes: dict[str, Script] | None = None
+    """In place of `always`, by path; what is not in it is not there (404)."""
     _at_once: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def reply_to(self, body: Body, key: str) -> Answer:
+    def reply_to(self, body: Body, key: str, path: str) -> Answer:
         with self._lock:
             self.bodies.append(body)
+            self.paths.append(path)
             self.keys.append(key)
             self.times.append(time.monotonic())
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
             planned = self.then.popleft() if self.then else None
-        made = planned if planned is not None else self.always(body) if self.always else completion(body)
+        made = planned if planned is not None else self._script(path)(body)
         answer = made if isinstance(made, Answer) else Answer(body=made)
         if answer.body is None:
             answer.body = completion(body)
@@ -107,6 +112,11 @@ class LocalServer:
             self._at_once -= 1
         return answer
 
+    def _script(self, path: str) -> Script:
+        if self.routes is not None:
+            return self.routes.get(path, lambda body: Answer(404, {"detail": "Not Found"}))
+        return self.always or completion
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -114,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers["Content-Length"]))
-        answer = self.state.reply_to(json.loads(raw), self.headers.get("Authorization", ""))
+        answer = self.state.reply_to(json.loads(raw), self.headers.get("Authorization", ""), self.path)
         if answer.hang_up:
             self.close_connection = True
             return

@@ -51,6 +51,17 @@ async def test_tokens_per_minute_hold_back_requests_until_replies_are_shorter() 
         await pacer.turn(150)
 
 
+async def test_a_reply_that_was_only_read_gives_back_what_it_did_not_take() -> None:
+    pacer = Pacer(card("http://x", tokens_per_minute=6000))
+    expected = pacer.expected_tokens(2000, 100, 0)
+    assert expected == 2000
+    await pacer.turn(expected)
+    pacer.took(expected, 200, 0, 0)
+    async with asyncio.timeout(1):
+        await pacer.turn(200)
+    assert pacer.expected_tokens(10, 100, 2) == 210  # and says nothing of the length of what is written
+
+
 async def test_a_pause_holds_everybody_and_ends() -> None:
     pacer = Pacer(card("http://x"))
     pacer.pause(0.2)
