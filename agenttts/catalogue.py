@@ -13,7 +13,14 @@ from pathlib import Path
 from agenttts.errors import Mistake, TaskFileError
 from agenttts.task.reading import missing_file, nearest, read_document, shown
 
-__all__ = ["ListedTask", "card_files", "catalogue_folder", "list_tasks", "resolve_task"]
+__all__ = [
+    "ListedTask",
+    "card_files",
+    "catalogue_folder",
+    "list_tasks",
+    "resolve_task",
+    "verifier_card_files",
+]
 
 TASK_FILE = "task.yaml"
 
@@ -89,3 +96,12 @@ def _description(path: Path) -> str:
 def card_files() -> list[Path]:
     """Return the files of model cards, the user's before the catalogue's."""
     return [path for root in _roots() for path in sorted((root / "budgets" / "models").glob("*.yaml"))]
+
+
+def verifier_card_files() -> dict[str, Path]:
+    """Return the file of each card of a verifier by its name; the user's project hides cards of the catalogue."""
+    found: dict[str, Path] = {}
+    for root in _roots():
+        for path in sorted((root / "verifiers").glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return dict(sorted(found.items()))

@@ -336,7 +336,8 @@ def _failed(stage: Stage, cause: str, error: Exception, place: str = "") -> Stag
 
 def _selected(run: StageRun) -> Candidate:
     output = run.output
-    return Candidate(prompt_text(run.messages), output.text, output.answer, run.details_of_selected)
+    logprobs = run.logprobs_of(output.selected) if run.selected_details is None else None
+    return Candidate(prompt_text(run.messages), output.text, output.answer, run.details_of_selected, logprobs)
 
 
 async def _stage_scores(

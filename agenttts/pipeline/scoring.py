@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 from agenttts.models.tokens import prompt_text
 from agenttts.pipeline.driver import StageRun, World, verify
@@ -15,16 +15,16 @@ def sample_candidates(run: StageRun) -> list[Candidate]:
     """Return every sample of a stage as a candidate."""
     prompt = prompt_text(run.messages)
     return [
-        Candidate(prompt, text, answer, run.details_of(index))
+        Candidate(prompt, text, answer, run.details_of(index), run.logprobs_of(index))
         for index, (text, answer) in enumerate(zip(run.texts, run.output.answers, strict=True))
     ]
 
 
 async def score_candidates(scorer: Verifier, candidates: Sequence[Candidate], world: World) -> list[Score]:
-    """Score candidates, equal ones once: samples mostly share a few answers."""
-    key = _by_text if getattr(scorer, "reads_text", True) else _by_answer
-    if getattr(scorer, "reads_details", False):
-        key = _by_details
+    """Score candidates, equal ones once, as samples mostly share a few answers; all at once where they are compared."""
+    if getattr(scorer, "reads_all", False):
+        return await verify(scorer, candidates, world)
+    key = _key_of(scorer)
     distinct: dict[Hashable, Candidate] = {}
     for candidate in candidates:
         distinct.setdefault(key(candidate), candidate)
@@ -33,13 +33,13 @@ async def score_candidates(scorer: Verifier, candidates: Sequence[Candidate], wo
     return [scores[key(candidate)] for candidate in candidates]
 
 
-def _by_answer(candidate: Candidate) -> Hashable:
-    return repr(candidate.answer)
-
-
-def _by_text(candidate: Candidate) -> Hashable:
-    return repr(candidate.answer), candidate.text
-
-
-def _by_details(candidate: Candidate) -> Hashable:
-    return repr(candidate.answer), candidate.text, repr(sorted(candidate.details.items()))
+def _key_of(scorer: Verifier) -> Callable[[Candidate], Hashable]:
+    """Return what makes candidates equal to a verifier: answers, and what else it reads."""
+    parts: list[Callable[[Candidate], Hashable]] = [lambda candidate: repr(candidate.answer)]
+    if getattr(scorer, "reads_text", True):
+        parts.append(lambda candidate: candidate.text)
+    if getattr(scorer, "reads_details", False):
+        parts.append(lambda candidate: repr(sorted(candidate.details.items())))
+    if getattr(scorer, "reads_logprobs", False):
+        parts.append(lambda candidate: candidate.logprobs)
+    return lambda candidate: tuple(part(candidate) for part in parts)

@@ -23,6 +23,8 @@ from agenttts.task.reading import Document, Loc, missing_file, nearest, read_doc
 from agenttts.task.schema import PromptBlock, VerifierBlock
 from agenttts.task.splits import MISSING, Parts, lookup
 from agenttts.task.templates import Known, faults
+from agenttts.task.verifier_cards import PROMPT_VARIABLES
+from agenttts.task.verifier_faults import verifier_faults
 
 __all__ = ["Setting", "check_cards", "check_gold", "check_names"]
 
@@ -65,6 +67,7 @@ def check_names(setting: Setting) -> Iterator[Mistake]:
             yield from _function(setting, (*at, "function"), stage.function)
     for loc, verifier in verifier_blocks(draft):
         yield from _verifier(setting, loc, verifier)
+    yield from verifier_faults(document, draft)
     yield from _named(setting)
     scored = draft.score.stage if draft.score else None
     if scored is not None and scored not in draft.stages:
@@ -244,6 +247,10 @@ def _labels(document: Document, at: Loc, stage: StageDraft) -> Iterator[Mistake]
 def _verifier(setting: Setting, at: Loc, verifier: VerifierBlock) -> Iterator[Mistake]:
     if verifier.model is not None and setting.models is not None and verifier.model in setting.models:
         yield from _model_of_verifier(setting, at, verifier.kind, verifier.model)
+    stands_here = "prompt" in setting.document.place((*at, "prompt", "user"))[0]
+    if verifier.prompt is not None and stands_here:  # else it is a card's, and was checked there
+        known = Known(None, (), (), PROMPT_VARIABLES.get(verifier.kind, ()), own=())
+        yield from _prompt(setting, (*at, "prompt"), verifier.prompt, known)
     if verifier.pattern is not None:
         yield from _pattern(setting.document, (*at, "pattern"), verifier.pattern)
     if verifier.function is not None:

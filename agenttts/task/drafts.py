@@ -18,6 +18,7 @@ from agenttts.task.schema import (
     FinalScoreBlock,
     ParseBlock,
     PromptBlock,
+    SamplingBlock,
     SelectBlock,
     SplitsBlock,
     StageScoreBlock,
@@ -61,6 +62,7 @@ class StageDraft:
     pool: bool
     modes: tuple[str, ...] = ()
     """Names of the modes."""
+    sampling: SamplingBlock | None = None
 
     @classmethod
     def of(cls, raw: Any) -> StageDraft:
@@ -81,6 +83,9 @@ class StageDraft:
             when=_part(WhenBlock, raw.get("when")),
             pool=raw.get("pool") is True,
             modes=tuple(map(str, _block(raw, "modes"))),
+            sampling=SamplingBlock()
+            if raw.get("sampling") is None
+            else _part(SamplingBlock, raw["sampling"]),
         )
 
 

@@ -23,6 +23,7 @@ from agenttts.task.schema import (
 )
 from agenttts.task.splits import Complaint, Parts, divide
 from agenttts.task.task import Task
+from agenttts.task.verifier_cards import with_cards
 from agenttts.task.wording import validated
 
 __all__ = ["load_task"]
@@ -48,9 +49,11 @@ def load_task(
     Raises:
         TaskFileError: Holds every mistake in the task file, its data and the card files.
     """
-    document = read_document(path)
+    named = with_cards(read_document(path))
+    document = named.document
     folder = path.resolve().parent
     file, data, mistakes = validated(document, TaskFile)
+    mistakes = named.mistakes + named.still_told(mistakes)
     draft = Draft.of(data)
     mistakes += card_mistakes(document, data.get("models"))
     book, more = _book(draft, folder)

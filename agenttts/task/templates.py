@@ -31,6 +31,8 @@ class Known:
     """All stages of the task, for hints."""
     extra: tuple[str, ...] = ()
     """Further variables: `candidates` and `answers` in fusion prompts."""
+    own: tuple[str, ...] = ("problem", "stages")
+    """Variables of every prompt of a stage; none in those of verifiers."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def _loads(tree: nodes.Template) -> Iterator[Fault]:
 
 
 def _unknown_variables(tree: nodes.Template, known: Known) -> Iterator[Fault]:
-    allowed = ("problem", "stages", *known.extra)
+    allowed = (*known.own, *known.extra)
     unknown = meta.find_undeclared_variables(tree) - set(allowed)
     for name in sorted(unknown):
         lines = [

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agenttts.models.tiny_reward import TINY_PRM, score_messages
+from agenttts.sandbox import Limits
 from agenttts.task.schema import VerifierBlock
 from agenttts.task.ways import the
 from agenttts.verifiers import rules
 from agenttts.verifiers.base import Verifier
+from agenttts.verifiers.certainty import Agreement, SelfCertainty
+from agenttts.verifiers.code import CodeVerifier
 from agenttts.verifiers.function import FunctionVerifier
+from agenttts.verifiers.gen_prm import gen_prm, in_sandbox
+from agenttts.verifiers.judge import judge
 from agenttts.verifiers.maths import MathVerifier
 from agenttts.verifiers.recorded import RecordedVerifier
 from agenttts.verifiers.reward import RewardModelVerifier, asking
@@ -58,9 +63,32 @@ def _without_gold(block: VerifierBlock, task: Task) -> Verifier:
         return RecordedVerifier()
     if block.kind == "function":
         return FunctionVerifier(task.function(block.function or ""), the(block.aggregate))
+    if block.kind in _BY_BLOCK:
+        return _BY_BLOCK[block.kind](block)
     if block.kind in {"orm", "prm"} and block.model != TINY_PRM:
         return _reward_model(block, task.cards[block.model or ""])
     return RewardModelVerifier(TINY_PRM, the(block.aggregate), score_messages)
+
+
+_BY_BLOCK: Mapping[str, Callable[[VerifierBlock], Verifier]] = {
+    "agreement": lambda block: Agreement(),
+    "code": lambda block: _code(block),
+    "gen_prm": lambda block: gen_prm(block, in_sandbox(block)),
+    "judge": judge,
+    "self_certainty": lambda block: SelfCertainty(),
+}
+"""Kinds that need nothing but their block."""
+
+
+def _code(block: VerifierBlock) -> Verifier:
+    return CodeVerifier(
+        tests=block.tests or "",
+        suite=block.suite,
+        entry_point=block.entry_point,
+        partial=block.partial,
+        limits=Limits(timeout_s=block.timeout_s, memory_mb=block.memory_mb),
+        isolation=block.isolation,
+    )
 
 
 def _reward_model(block: VerifierBlock, card: ModelCard) -> Verifier:
