@@ -3,14 +3,14 @@
 A forecast counts such a way at the most. Once a trial has used it, the ratio of what was charged to the forecast is
 known, and corrects the forecast for the same stage, model and way: as it is for the same number of samples, else that of
 the nearest number (by ratio). Ratios are taken at the moment of asking, from all trials, so that the order in which
-trials come in changes nothing.
+trials come in changes nothing; trials of one choice with other stages before it are averaged over their problems.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 from agenttts.budgets.cost import Cost
@@ -36,28 +36,30 @@ WRITES = frozenset({"judge", "gen_prm"})
 """Kinds of verifiers of which the same is true."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    cost: Cost
-    n_problems: int
-
-
 class Calibration:
     """Mean charged costs of choices, per problem on which the stage ran."""
 
     def __init__(self) -> None:
-        self._seen: dict[StageChoice, _Seen] = {}
+        self._seen: dict[StageChoice, list[tuple[Cost, int]]] = {}
 
     def observe(self, choice: StageChoice, cost: Cost, n_problems: int) -> None:
-        """Take note of what a trial was charged; of two trials of one choice the one with more problems counts."""
-        before = self._seen.get(choice)
-        if n_problems > 0 and (before is None or n_problems > before.n_problems):
-            self._seen[choice] = _Seen(cost, n_problems)
+        """Take note of what a trial was charged per problem, on average over so many."""
+        if n_problems > 0:
+            self._seen.setdefault(choice, []).append((cost, n_problems))
+
+    def charged(self, choice: StageChoice) -> Cost | None:
+        """Return what a choice was charged per problem, on average over its trials; `None`: it was not tried."""
+        seen = self._seen.get(choice)
+        if not seen:
+            return None
+        return Cost(**{f.name: _mean([(getattr(cost, f.name), n) for cost, n in seen]) for f in fields(Cost)})
 
     def corrected(
         self, choice: StageChoice, forecast: Cost, forecast_of: Callable[[StageChoice], Cost]
     ) -> Cost:
         """Return a forecast times the ratio that was seen; the forecast itself where nothing was.
+
+        For a choice that was tried that is what it was charged.
 
         Args:
             choice: What is forecast.
@@ -67,9 +69,13 @@ class Calibration:
         near = self._nearest(choice)
         if near is None:
             return forecast
-        basis = forecast if near == choice else forecast_of(near)
-        seen = self._seen[near].cost
-        changes: dict[str, Any] = {f.name: _scaled(forecast, seen, basis, f.name) for f in fields(Cost)}
+        seen = self.charged(near)
+        assert seen is not None  # noqa: S101 - it is the nearest of those seen
+        if near == choice:
+            return replace(forecast, **_known(seen))
+        basis = forecast_of(near)
+        names = [one.name for one in fields(Cost)]
+        changes: dict[str, Any] = {name: _scaled(forecast, seen, basis, name) for name in names}
         return replace(forecast, **changes)
 
     def _nearest(self, choice: StageChoice) -> StageChoice | None:
@@ -79,10 +85,26 @@ class Calibration:
             for seen in self._seen
             if (seen.stage, seen.model, seen.select) == (choice.stage, choice.model, choice.select)
         ]
-        wanted = math.log(choice.n_samples)
+        # By ratios rather than logarithms, which would not find 2 and 8 equally far from 4.
+        n = choice.n_samples
         return min(
-            same, key=lambda seen: (abs(math.log(seen.n_samples) - wanted), seen.n_samples), default=None
+            same, key=lambda seen: (max(n / seen.n_samples, seen.n_samples / n), seen.n_samples), default=None
         )
+
+
+def _known(cost: Cost) -> dict[str, Any]:
+    values = {one.name: getattr(cost, one.name) for one in fields(Cost)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _mean(values: list[tuple[float | None, int]]) -> Any:
+    """Return the mean of values with weights, the same in any order; `None` where one is unknown."""
+    known = [(value, n) for value, n in values if value is not None]
+    if len(known) < len(values):
+        return None
+    if len({value for value, _ in known}) == 1:
+        return known[0][0]
+    return math.fsum(value * n for value, n in known) / sum(n for _, n in known)
 
 
 def _scaled(forecast: Cost, seen: Cost, basis: Cost, name: str) -> float | None:

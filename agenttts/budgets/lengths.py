@@ -22,7 +22,7 @@ from agenttts.pipeline.base import Allocation, StageChoice
 from agenttts.task.ways import the
 
 if TYPE_CHECKING:
-    from agenttts.task.schema import SelectBlock, StageBlock, TaskFile
+    from agenttts.task.schema import SamplingBlock, SelectBlock, StageBlock, TaskFile
     from agenttts.task.task import Task
 
 __all__ = ["Distribution", "Lengths", "Part"]
@@ -233,8 +233,11 @@ class Lengths:
             card=cost_model.card(choice.model),
             prompt=self.law(choice.stage, choice.model, "prefill"),
             answer=answer,
-            fused=answer,
+            fused=_at_most(answer, select.sampling if select is not None else None),
+            criticism=_at_most(answer, _critic_sampling(select)),
             n_steps=self.n_steps(choice.stage, choice.model),
+            system=_system(self.file.stages[choice.stage]),
+            cards=cost_model.cards,
         )
         return stage_calls(choice, select, self._with_votes(known, cost_model, choice, select), billing)
 
@@ -250,12 +253,17 @@ class Lengths:
         select = select or self.select_block(choice)
         answer = Distribution.point(self.worst(choice.stage, choice.model, "decode"))
         own = select.sampling if select is not None else None
+        critic = _critic_sampling(select)
         known = Known(
             card=cost_model.card(choice.model),
             prompt=Distribution.point(self.worst(choice.stage, choice.model, "prefill")),
             answer=answer,
             fused=answer if own is None else Distribution.point(own.max_tokens),
+            criticism=answer if critic is None else Distribution.point(critic.max_tokens),
             n_steps=answer.mean,  # a step has a token at least
+            system=_system(self.file.stages[choice.stage]),
+            cards=cost_model.cards,
+            at_worst=True,
         )
         if select is not None and select.kind == "cascade":
             longest = Distribution.point(self.worst(choice.stage, the(select.to or ()), "decode"))
@@ -368,6 +376,24 @@ def _hangs_on_texts(select: SelectBlock) -> bool:
 def _longest(block: StageBlock) -> int:
     """Return the most tokens of a stage's completion, whatever its model and mode."""
     return max(block.sampling_of(variant).max_tokens for variant in block.variants)
+
+
+def _critic_sampling(select: SelectBlock | None) -> SamplingBlock | None:
+    return select.critic.sampling if select is not None and select.critic is not None else None
+
+
+def _at_most(law: Distribution, sampling: SamplingBlock | None) -> Distribution:
+    """Return a law of completions, cut off where their own sampling cuts them off."""
+    if sampling is None:
+        return law
+    cut: Counter[float] = Counter()
+    for value, weight in zip(law.values, law.weights, strict=True):
+        cut[min(value, float(sampling.max_tokens))] += weight  # type: ignore[assignment]
+    return Distribution.of(cut)
+
+
+def _system(block: StageBlock) -> str:
+    return (block.prompt.system or "") if block.prompt is not None else ""
 
 
 def _given_or(given: float | None, default: float) -> _Prior:

@@ -1,6 +1,7 @@
 """What a verifier asks about n samples: how many questions, how long they are, and what is written in reply.
 
-Pure. Rules, and functions of the user, ask nothing and cost nothing.
+Pure. Rules, and functions of the user, ask nothing and cost nothing. Replies are counted at their limit: how long they
+are is learnt with the ways that they serve (see `agenttts.budgets.calibration`).
 """
 
 from __future__ import annotations
@@ -9,21 +10,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agenttts.budgets.calibration import WRITES
 from agenttts.models.tiny_reward import TINY_PRM
-from agenttts.task.ways import the
 
 if TYPE_CHECKING:
     from agenttts.task.ways import VerifierBlock
+    from agenttts.verifiers.asking import Calls
 
-__all__ = ["Asked", "asked_of"]
+__all__ = ["Asked", "asked_of", "feedback_tokens"]
 
-INSTRUCTIONS = 120.0
-"""Tokens of a judge's instructions around what is judged."""
-DEFAULT_REPLY_TOKENS = 256.0
-"""Of a judge, where its sampling gives no limit."""
 DEFAULT_STEPS = 8.0
+MOST_STEPS = 64.0
+"""Of a reply, that a generative PRM judges."""
+BYTES_PER_TOKEN = 8.0
+"""More than any tokenizer makes of plain words: at worst every byte of the instructions is a token."""
+MOST_OUTPUT = 8000.0
+"""At worst, tokens of what a program put out."""
+MOST_FAULT = 1200.0
+"""At worst, tokens of what is wrong with a reply that is sent back, or of why there is no score."""
 READS = frozenset({"tiny_prm", "prm", "orm"})
 """Kinds that read the prompt with one sample and write nothing."""
+PROGRAM_OUTPUT = 512.0
+"""Tokens of what `code` says of a test that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,37 +51,67 @@ class Asked:
     """Tokens of one reply."""
 
 
-def asked_of(verifier: VerifierBlock, n: float, prompt: float, text: float) -> Iterator[Asked]:
-    """Yield what a verifier asks.
+def asked_of(
+    verifier: VerifierBlock,
+    n: int,
+    prompt: float,
+    text: float,
+    *,
+    steps: float = DEFAULT_STEPS,
+    at_worst: bool = False,
+) -> Iterator[Asked]:
+    """Yield what a verifier asks about samples that it gets at once.
 
     Args:
         verifier: The verifier; its knobs hold one value each.
         n: Samples to be scored.
         prompt: Mean tokens of the prompt.
         text: Mean tokens of a sample.
+        steps: Mean steps of a sample, at least 1.
+        at_worst: `prompt` and `text` are the most there can be; so is what is yielded, repairs included.
     """
     if verifier.kind in READS:
         yield Asked(verifier.model or TINY_PRM, n, prompt + text, 1)
-    elif verifier.kind == "judge":
-        yield _judge(verifier, n, prompt, text)
-    elif verifier.kind == "gen_prm":
-        yield from _gen_prm(verifier, n, prompt, text)
+    elif verifier.kind in WRITES:
+        for calls in _calls(verifier, n, min(MOST_STEPS, max(1.0, text)) if at_worst else max(1.0, steps)):
+            yield from _questions(verifier, calls, prompt, text, at_worst=at_worst)
 
 
-def _written(verifier: VerifierBlock) -> float:
-    return float(verifier.sampling.max_tokens) if verifier.sampling is not None else DEFAULT_REPLY_TOKENS
+def _calls(verifier: VerifierBlock, n: int, steps: float) -> tuple[Calls, ...]:
+    if verifier.kind == "judge":
+        from agenttts.verifiers.judge import judge_calls
+
+        return (judge_calls(verifier, n),)
+    from agenttts.verifiers.gen_prm import gen_prm_calls
+
+    return gen_prm_calls(verifier, n, steps)
 
 
-def _judge(verifier: VerifierBlock, n: float, prompt: float, text: float) -> Asked:
-    shown = {"pointwise": 1.0, "pairwise": 2.0, "listwise": n}[verifier.form]
-    questions = {"pointwise": n, "pairwise": n * (n - 1) if n > 1 else n, "listwise": 1.0}[verifier.form]
-    read = prompt + shown * text + INSTRUCTIONS
-    return Asked(verifier.model or "", questions, read, shown, the(verifier.samples), _written(verifier))
+def _questions(
+    verifier: VerifierBlock, calls: Calls, prompt: float, text: float, *, at_worst: bool
+) -> Iterator[Asked]:
+    model = verifier.model or ""
+    if not at_worst:
+        read = prompt + calls.samples_read * text + calls.fixed_tokens
+        yield Asked(model, calls.n, read, calls.samples_read, calls.replies, calls.reply_tokens)
+        return
+    shown = max(1.0, calls.samples_read)
+    own = len((verifier.rubric or "").encode()) + len(str(verifier.prompt or "").encode())
+    read = prompt + shown * (text + 2 * BYTES_PER_TOKEN) + BYTES_PER_TOKEN * calls.fixed_tokens + own
+    if verifier.kind == "gen_prm":
+        read += MOST_OUTPUT
+    yield Asked(model, calls.n, read, shown, calls.replies, calls.reply_tokens)
+    if verifier.kind == "judge":  # each reply may be sent back once
+        again = read + calls.reply_tokens + MOST_FAULT
+        yield Asked(model, calls.n * calls.replies, again, shown, 1, calls.reply_tokens)
 
 
-def _gen_prm(verifier: VerifierBlock, n: float, prompt: float, text: float) -> Iterator[Asked]:
-    """Yield, for each step of each sample, the analysis and, having run its program, the verdict."""
-    replies, written = the(verifier.samples), _written(verifier)
-    read = prompt + text / 2 + INSTRUCTIONS
-    yield Asked(verifier.model or "", n * DEFAULT_STEPS, read, 0.5, replies, written)
-    yield Asked(verifier.model or "", n * DEFAULT_STEPS * replies, read + written, 0.5, 1, 1.0)
+def feedback_tokens(verifier: VerifierBlock | None, *, at_worst: bool) -> float:
+    """Return the tokens of what a verifier has to say about one sample, for a model that refines it."""
+    if verifier is None:
+        return 0.0
+    if verifier.kind in WRITES:
+        said = _calls(verifier, 1, 1.0)[0].reply_tokens
+    else:
+        said = PROGRAM_OUTPUT if verifier.kind == "code" else 0.0
+    return max(said * (BYTES_PER_TOKEN if verifier.kind == "code" else 1.0), MOST_FAULT) if at_worst else said

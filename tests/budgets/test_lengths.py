@@ -16,6 +16,9 @@ from agenttts.models.base import CallUsage
 from agenttts.pipeline.base import StageChoice
 from agenttts.task.schema import TaskFile
 
+BARE = {"user": "{{ prompt }}{% for candidate in candidates %}{{ candidate }}{% endfor %}"}
+"""A fusion's prompt that adds no word to what it shows."""
+
 
 def task_file(**stage_keys: object) -> TaskFile:
     """Return a task of two LLM stages with a function between them."""
@@ -30,7 +33,7 @@ def task_file(**stage_keys: object) -> TaskFile:
             "name": "t",
             "data": {"path": "x.jsonl"},
             "stages": {
-                "first": {**llm, "select": "fusion", **stage_keys},
+                "first": {**llm, "select": {"kind": "fusion", "prompt": BARE}, **stage_keys},
                 "between": {"function": "m:f", "needs": ["first"]},
                 "second": {
                     **llm,
@@ -38,7 +41,7 @@ def task_file(**stage_keys: object) -> TaskFile:
                     "select": [
                         "majority",
                         {"kind": "best_of_n", "verifier": "tiny_prm"},
-                        {"kind": "fusion", "sampling": {"max_tokens": 30}, "label": "short"},
+                        {"kind": "fusion", "prompt": BARE, "sampling": {"max_tokens": 30}, "label": "short"},
                     ],
                 },
             },

@@ -12,6 +12,8 @@ from agenttts.budgets.quote import quote_problem, quote_study
 from agenttts.pipeline.base import Allocation, StageChoice
 from agenttts.task.schema import TaskFile
 
+BARE = {"user": "{{ prompt }}{% for candidate in candidates %}{{ candidate }}{% endfor %}"}
+"""A fusion's prompt that adds no word to what it shows."""
 FILE = TaskFile.model_validate(
     {
         "name": "t",
@@ -21,7 +23,7 @@ FILE = TaskFile.model_validate(
                 "prompt": {"user": "?"},
                 "models": ["a", "b"],
                 "n_samples": [1, 2, 4],
-                "select": ["majority", "fusion"],
+                "select": ["majority", {"kind": "fusion", "prompt": BARE}],
                 "lengths": {"prefill_tokens": 100, "decode_tokens": 10},
                 "sampling": {"max_tokens": 40},
             },
