@@ -69,6 +69,32 @@ def test_the_tiny_reward_model_is_checked_and_a_second_check_pays_nothing(place:
         assert other["check"] == again["check"]
 
 
+def test_a_card_is_checked_by_its_name(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "verifiers").mkdir()
+    (tmp_path / "verifiers" / "mine.yaml").write_text("verifier: {kind: tiny_prm, aggregate: last}\n")
+    by_kind = json.loads(tiny("{kind: tiny_prm, aggregate: last}", place, "--json").stdout)["check"]
+    for name in ("mine", "{card: mine}"):
+        assert json.loads(tiny(name, place, "--json").stdout)["check"] == by_kind
+    changed = json.loads(tiny("{card: mine, aggregate: product}", place, "--json").stdout)["check"]
+    assert changed != by_kind
+
+
+@pytest.mark.parametrize(
+    ("verifier", "told"),
+    [
+        ("helpful", "verifier judge needs `model`"),
+        ("helpful", "{card: helpful, model: CARD}"),
+        ("helpfull", "Did you mean `helpful`?"),
+        ("{card: helpfull}", "Did you mean `helpful`?"),
+    ],
+)
+def test_a_card_that_cannot_be_used_as_it_is_says_what_it_needs(place: str, verifier: str, told: str):
+    done = tiny(verifier, place)
+    assert done.exit_code != 0
+    assert told in words(done.stderr)
+
+
 def test_the_oracle_ranks_perfectly_and_leaves_nothing_to_gain(place: str):
     check = json.loads(tiny("oracle", place, "--json").stdout)["check"]
     assert check["auroc"]["mean"] == 1

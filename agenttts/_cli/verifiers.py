@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from agenttts._cli.console import PROVIDER_FAILED, clean, fold, print_json, say, table
 from agenttts._cli.words import cost_text, plural, provenance
+from agenttts.catalogue import verifier_card_files
 from agenttts.verifiers.named import KINDS, ORACLE, named_verifier
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ LABEL = 12
 
 def run_verifiers(*, as_json: bool) -> None:
     """List the kinds of verifiers and the cards of the user's project and of the catalogue."""
-    cards = _cards()
+    cards = list(verifier_card_files().values())
     if as_json:
         kinds = [{"kind": kind, "does": ABOUT[kind]} for kind in KINDS]
         print_json({"kinds": kinds, "cards": [{"name": p.stem, "path": str(p)} for p in cards]})
@@ -64,17 +64,6 @@ def run_verifiers(*, as_json: bool) -> None:
         say("No cards. Those of your project lie in verifiers/*.yaml.")
     say()
     say(f"Check one: agenttts verifiers check tiny_prm --task tiny ({ORACLE}: gold itself, for comparison)")
-
-
-def _cards() -> list[Path]:
-    """Return the files of verifier cards; those of the user's project hide equal names of the catalogue."""
-    from agenttts.catalogue import catalogue_folder
-
-    found: dict[str, Path] = {}
-    for root in (Path.cwd(), catalogue_folder()):
-        for path in sorted((root / "verifiers").glob("*.yaml")):
-            found.setdefault(path.stem, path)
-    return [found[name] for name in sorted(found)]
 
 
 # --- the check -------------------------------------------------------------------------------------------------------

@@ -1,14 +1,18 @@
-"""The verifier that a user names: a word, the label of one of the task's ways to select, or a block in quotes."""
+"""The verifier that a user names: a kind, a card, the label of one of the task's ways to select, or a block in quotes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from agenttts.catalogue import verifier_card_files
 from agenttts.errors import InputError
 from agenttts.task.reading import nearest
+from agenttts.task.verifier_cards import KINDS, verifier_card
 from agenttts.task.ways import NEEDS_GOLD, SelectBlock, VerifierBlock
 
 if TYPE_CHECKING:
@@ -18,7 +22,6 @@ __all__ = ["KINDS", "ORACLE", "NamedVerifier", "named_verifier"]
 
 ORACLE = "oracle"
 """The word for gold itself as a verifier."""
-KINDS: tuple[str, ...] = get_args(VerifierBlock.model_fields["kind"].annotation)
 
 
 @dataclass(frozen=True)
@@ -38,21 +41,24 @@ class NamedVerifier:
 
 
 def named_verifier(task: Task, name: str) -> NamedVerifier:
-    """Return the verifier that a word, the label of one of the task's ways, or a block in YAML or JSON means.
+    """Return the verifier that a kind, a card, the label of one of the task's ways, or a block in YAML or JSON means.
 
     Raises:
         InputError: There is none, or it cannot be used to select.
+        TaskFileError: The file of the card holds mistakes.
     """
     if name == ORACLE:
         return NamedVerifier(name, None)
-    labelled = _labelled(task)
+    labelled, cards = _labelled(task), verifier_card_files()
     if name in labelled:
         return NamedVerifier(name, _selecting(name, labelled[name]))
     if name.lstrip().startswith("{"):
-        return NamedVerifier(name, _selecting(name, _parsed(name)))
+        return NamedVerifier(name, _selecting(name, _with_card(_parsed(name), cards)))
     if name in KINDS:
         return NamedVerifier(name, _selecting(name, {"kind": name}))
-    hint = nearest(name, [ORACLE, *KINDS, *labelled], listed="Verifiers")
+    if name in cards:
+        return NamedVerifier(name, _selecting(name, verifier_card(cards[name])))
+    hint = nearest(name, [ORACLE, *KINDS, *cards, *labelled], listed="Verifiers")
     raise InputError(f"there is no verifier {name!r}.\n{hint}")
 
 
@@ -71,6 +77,16 @@ def _parsed(text: str) -> Any:
         raise InputError(f"the verifier {text!r} is not YAML or JSON: {error}") from error
 
 
+def _with_card(given: Any, cards: Mapping[str, Path]) -> Any:
+    """Return a block with the card in it that it names, if it does."""
+    if not isinstance(given, dict) or "card" not in given:
+        return given
+    card = given["card"]
+    if not isinstance(card, str) or card not in cards:
+        raise InputError(f"there is no verifier card {card!r}.\n{nearest(card, cards, listed='Cards')}")
+    return {**verifier_card(cards[card]), **{key: value for key, value in given.items() if key != "card"}}
+
+
 def _selecting(name: str, given: Any) -> VerifierBlock:
     """Return a block that one way to select can use."""
     try:
@@ -83,7 +99,8 @@ def _selecting(name: str, given: Any) -> VerifierBlock:
         (way,) = SelectBlock(kind="best_of_n", verifier=block).ways
     except ValidationError as error:
         faults = "; ".join(_fault(dict(entry)) for entry in error.errors())
-        hint = f"Give it as a block in quotes, e.g. '{{kind: {_kind(given)}, model: CARD}}'."
+        word = f"card: {name}" if name in verifier_card_files() else f"kind: {_kind(given)}"
+        hint = f"Give it as a block in quotes, e.g. '{{{word}, model: CARD}}'."
         raise InputError(f"the verifier {name!r} cannot be used: {faults}.\n{hint}") from error
     except ValueError as error:  # several ways
         raise InputError(
