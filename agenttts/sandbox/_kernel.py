@@ -25,9 +25,9 @@ _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
 _CAP_DAC_READ_SEARCH = 2
 
-# linux/audit.h and the tables of system calls; architecture -> (audit number, socket, prctl, unshare).
-_CALLS = {"x86_64": (0xC000003E, 41, 157, 272), "aarch64": (0xC00000B7, 198, 167, 97)}
-_SECCOMP, _IO_URING_SETUP = {"x86_64": 317, "aarch64": 277}, 425
+# linux/audit.h and the tables of system calls.
+_ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+_SOCKET, _IO_URING_SETUP = {"x86_64": 41, "aarch64": 198}, 425
 _X32 = 0x40000000
 
 # linux/landlock.h. The numbers of the calls are the same on all architectures.
@@ -90,7 +90,7 @@ def keep_reading(uid: int, gid: int) -> None:
 
 def refuse_calls(calls: Sequence[int]) -> None:
     """Let these system calls fail with EPERM, in this process and all it starts, for good (seccomp)."""
-    arch = _CALLS.get(platform.machine())
+    arch = _ARCHITECTURES.get(platform.machine())
     if arch is None:
         raise OSError(f"seccomp: no table of system calls for {platform.machine()}")
     load, jump_equal, jump_above, give = 0x20, 0x15, 0x35, 0x06
@@ -98,7 +98,7 @@ def refuse_calls(calls: Sequence[int]) -> None:
     n = len(calls)
     program = [
         (load, 0, 0, 4),  # the architecture: another one has other numbers
-        (jump_equal, 1, 0, arch[0]),
+        (jump_equal, 1, 0, arch),
         (give, 0, 0, kill),
         (load, 0, 0, 0),  # the number of the call
         (jump_above, n + 1, 0, _X32),  # the same calls under other numbers, on x86
@@ -114,18 +114,7 @@ def refuse_calls(calls: Sequence[int]) -> None:
 
 def no_sockets() -> None:
     """Refuse to make sockets, and io_uring, which can make them too; pairs of sockets are harmless."""
-    refuse_calls((_CALLS.get(platform.machine(), (0, 0))[1], _IO_URING_SETUP))
-
-
-def no_namespaces() -> None:
-    """Refuse to enter namespaces, as container engines do by default."""
-    refuse_calls((_CALLS.get(platform.machine(), (0, 0, 0, 0))[3],))
-
-
-def no_filters() -> None:
-    """Refuse further filters of system calls by seccomp(2), Landlock and namespaces, as an old kernel would."""
-    machine = platform.machine()
-    refuse_calls((_CREATE_RULESET, _SECCOMP.get(machine, 0), _CALLS.get(machine, (0, 0, 0, 0))[3]))
+    refuse_calls((_SOCKET.get(platform.machine(), 0), _IO_URING_SETUP))
 
 
 def landlock_version() -> int:
