@@ -9,17 +9,20 @@ from agenttts._cli.console import clean, fold, print_json, say
 from agenttts._cli.quoting import StudyForecast, forecast, quote_json, quote_table
 from agenttts._cli.words import allocation_text, amount_text, plural, provenance
 from agenttts.errors import InfeasibleBudgetError
+from agenttts.task.options import queries_of
 
 if TYPE_CHECKING:
     from agenttts.study.result import StudyOptions
-    from agenttts.task.options import WhenBlock
+    from agenttts.task.options import SharedByBlock, WhenBlock
     from agenttts.task.schema import StageBlock
     from agenttts.task.task import Task
 
 __all__ = ["run_check"]
 
 
-CONDITIONAL = "Stages with `when` are taken to run on every problem until draws show how often they do."
+CONDITIONAL = (
+    "Stages with `when` or `otherwise` are taken to run on every problem until draws show how often they do."
+)
 
 
 def run_check(
@@ -109,6 +112,8 @@ def _stage_lines(stage: StageBlock) -> list[str]:
         ("samples", ", ".join(map(str, stage.sample_counts))),
         ("select", ", ".join(clean(way.name) for way in stage.ways) + _pooled(stage)),
         *([("when", when_text(stage.when))] if stage.when is not None else []),
+        *([("otherwise", otherwise_text(stage.otherwise))] if stage.otherwise is not None else []),
+        *([("shared", shared_text(stage, stage.shared_by))] if stage.shared_by is not None else []),
         ("parse", stage.parse.rule),
         ("sampling", f"temperature {sampling.temperature:g}, at most {plural(sampling.max_tokens, 'token')}"),
     ]
@@ -126,6 +131,18 @@ def when_text(when: WhenBlock) -> str:
     """Return on which problems a stage runs, for people."""
     thresholds = " or ".join(f"{below:g}" for below in when.thresholds)
     return f"where the {when.measure.replace('_', ' ')} of {clean(when.stage)} is below {thresholds}"
+
+
+def otherwise_text(other: str) -> str:
+    """Return which problems a stage takes over, for people."""
+    return f"where {clean(other)} was not run and left no answer"
+
+
+def shared_text(stage: StageBlock, shared: SharedByBlock) -> str:
+    """Return what a stage depends on, for people."""
+    optional = "; may be left out" if stage.optional else ""
+    queries = f"{queries_of(shared):g} problems"
+    return f"runs once per {clean(shared.field)}, its charge divided by {queries}{optional}"
 
 
 def space_text(task: Task, options: StudyOptions, known: StudyForecast) -> str:

@@ -24,6 +24,7 @@ from agenttts.study.archive import cost_to_json, failure_to_json
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from agenttts.pipeline.base import StageChoice
     from agenttts.study.archive import ProblemFailure, Trial
     from agenttts.study.result import StudyResult
     from agenttts.study.statistics import Interval
@@ -39,7 +40,7 @@ def result_text(task: Task, result: StudyResult, folder: Path, *, resumed: bool)
     """Return the result for people, in 80 columns."""
     blocks = [_head(task, result, folder, resumed)]
     if result.best is not None:
-        blocks += [_plan_table(result.best), _figures(task, result, result.best)]
+        blocks += [_plan_table(task, result.best), _figures(task, result, result.best)]
     blocks.append(_bill(result, folder))
     advice = advice_text(result)
     if advice:
@@ -74,7 +75,7 @@ def _head(task: Task, result: StudyResult, folder: Path, resumed: bool) -> str:
     return "\n".join(lines)
 
 
-def _plan_table(best: Trial) -> str:
+def _plan_table(task: Task, best: Trial) -> str:
     choices = best.allocation.choices
     rows = [
         [clean(c.stage), "-", "0", "-"]
@@ -86,10 +87,15 @@ def _plan_table(best: Trial) -> str:
     if any(c.below is not None for c in choices):
         head.append("runs below")
         for row, choice in zip(rows, choices, strict=True):
-            row.append(
-                "always" if choice.below is None else "never" if choice.below == 0 else f"{choice.below:g}"
-            )
+            row.append(_runs(task, choice))
     return table(head, rows, right=[2])
+
+
+def _runs(task: Task, choice: StageChoice) -> str:
+    """Return below which threshold a stage runs; `otherwise`: on what the settings before leave."""
+    if choice.below is None:
+        return "always" if task.file.stages[choice.stage].otherwise is None else "otherwise"
+    return "never" if choice.below == 0 else f"{choice.below:g}"
 
 
 def _figures(task: Task, result: StudyResult, best: Trial) -> str:

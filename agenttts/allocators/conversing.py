@@ -22,6 +22,7 @@ from agenttts.budgets.cost import Budget
 from agenttts.errors import InputError
 from agenttts.pipeline.base import Allocation, StageChoice
 from agenttts.study.archive import Archive, Trial
+from agenttts.task.options import threshold
 
 __all__ = [
     "Reading",
@@ -77,7 +78,8 @@ def space_facts(briefing: Briefing, space: Space) -> dict[str, Any]:
     """Return what a prompt may say of task, stages and budget, as plain data.
 
     `task`, `description`, `metric`, `budget` (with unit) and `stages`: each with `name`, `purpose`, `needs`, `counts`,
-    `selectors`, `below` (thresholds of a stage that runs on a condition, else empty) and `models`, each with `name`,
+    `selectors`, `below` (thresholds of a stage that runs on a condition, else empty), `after` (settings that are asked
+    before it, whose problems it does not get) and `models`, each with `name`,
     `about`, `one` (cost of its fewest samples) and `more` (cost of its most).
     """
     told = {stage.name: stage for stage in briefing.stages}
@@ -92,7 +94,8 @@ def space_facts(briefing: Briefing, space: Space) -> dict[str, Any]:
                 "needs": list(space.structure.needs.get(name, ())),
                 "counts": sorted({c.n_samples for c in choices}),
                 "selectors": list(dict.fromkeys(c.select for c in choices if c.n_samples > 1)),
-                "below": sorted({c.below for c in choices if c.below is not None}),
+                "below": _thresholds(choices),
+                "after": list(space.structure.routes.get(name, ())),
                 "models": [_model_facts(space, choices, model, about) for model in _models(choices)],
             }
         )
@@ -166,7 +169,7 @@ def reply_schema(space: Space, *, levels: Sequence[str] = ()) -> dict[str, Any]:
         else:
             fields["n_samples"] = {"type": "integer", "enum": sorted({c.n_samples for c in choices})}
         fields["select"] = {"type": "string", "enum": sorted({c.select for c in choices})}
-        if thresholds := sorted({c.below for c in choices if c.below is not None}):
+        if thresholds := _thresholds(choices):
             fields["below"] = {"type": "number", "enum": thresholds}
         stages[choices[0].stage] = object_schema(fields)
     item = object_schema({"stages": object_schema(stages), "reason": {"type": "string"}})
@@ -288,9 +291,18 @@ def _choice(said: Item, choices: Sequence[StageChoice], space: Space, levels: Se
     )
 
 
+def _thresholds(choices: Sequence[StageChoice]) -> list[float]:
+    """Return the thresholds on offer, rising; none where a stage always runs.
+
+    A stage that may only be left out is offered with 0, never, and 1.01, always.
+    """
+    found = sorted({threshold(choice.below) for choice in choices})
+    return [] if all(choice.below is None for choice in choices) else found
+
+
 def _below(value: Any, choices: Sequence[StageChoice]) -> float | None:
     """Return the threshold of a stage that runs on a condition; the highest where none is given."""
-    thresholds = [choice.below for choice in choices if choice.below is not None]
+    thresholds = _thresholds(choices)
     if not thresholds:
         return None
     known = isinstance(value, int | float) and not isinstance(value, bool)

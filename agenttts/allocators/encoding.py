@@ -56,18 +56,19 @@ class _Axes:
     models: tuple[str, ...]
     counts: tuple[int, ...]
     selectors: tuple[str, ...]
-    thresholds: tuple[float, ...]
+    thresholds: tuple[float | None, ...]
     """Empty for stages that always run."""
 
     @classmethod
     def of(cls, choices: Iterable[StageChoice]) -> _Axes:
         choices = tuple(choices)
         several = tuple(dict.fromkeys(c.select for c in choices if c.n_samples > 1))
+        thresholds = tuple(sorted({c.below for c in choices}, key=threshold))
         return cls(
             models=tuple(dict.fromkeys(c.model for c in choices)),
             counts=tuple(sorted({c.n_samples for c in choices})),
             selectors=several or ("first",),
-            thresholds=tuple(sorted({c.below for c in choices if c.below is not None})),
+            thresholds=thresholds if thresholds != (None,) else (),
         )
 
     def dimensions(self, stage: str) -> dict[str, Dimension]:
@@ -86,7 +87,7 @@ class _Axes:
             f"{choice.stage}.n": self.counts.index(choice.n_samples),
             f"{choice.stage}.select": select,
         }
-        if self.thresholds and choice.below is not None:
+        if self.thresholds:
             found[f"{choice.stage}.below"] = self.thresholds.index(choice.below)
         return found
 

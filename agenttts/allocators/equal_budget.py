@@ -17,6 +17,7 @@ from agenttts.allocators.conversing import default_select
 from agenttts.allocators.space import SLACK, Space
 from agenttts.pipeline.base import Allocation, StageChoice
 from agenttts.study.archive import Archive
+from agenttts.task.options import threshold
 
 __all__ = ["MOST_SAMPLES", "equal_budget_trials", "remembered_opening"]
 
@@ -70,17 +71,19 @@ def _fits(cost: float, room: float) -> bool:
 
 
 def _passes(space: Space, stage: int) -> list[StageChoice]:
-    """Return one choice for each model of a stage, with its fewest samples and running always; dearest first."""
+    """Return one choice for each model of a stage, with its fewest samples and running always, or, where others take over, as often as leaves them something; dearest first."""
     best: dict[str, StageChoice] = {}
     for choice in space.stages[stage]:
         now = best.get(choice.model)
-        if now is None or _pass_order(choice) < _pass_order(now):
+        if now is None or _pass_order(space, choice) < _pass_order(space, now):
             best[choice.model] = choice
     return sorted(best.values(), key=lambda choice: -space.cost_of(choice))
 
 
-def _pass_order(choice: StageChoice) -> tuple[int, float]:
-    return choice.n_samples, -(choice.below or 0.0)
+def _pass_order(space: Space, choice: StageChoice) -> tuple[int, bool, float]:
+    # A setting that takes every problem would leave nothing to those after it.
+    takes_all = choice.stage in space.structure.routes and choice.below is not None and choice.below > 1
+    return choice.n_samples, takes_all, -threshold(choice.below)
 
 
 def _most_samples(space: Space, stage: int, one: StageChoice, share: float) -> StageChoice:

@@ -25,6 +25,7 @@ from agenttts.allocators.random import untried
 from agenttts.allocators.space import Indices, Space
 from agenttts.pipeline.base import Allocation
 from agenttts.study.archive import Archive
+from agenttts.task.options import threshold
 
 __all__ = ["Gp"]
 
@@ -172,11 +173,8 @@ def _tables(space: Space) -> list[list[Floats]]:
             [share if c.n_samples == 1 else float(c.select == label) for label in selectors] for c in choices
         ]
         model = [[float(c.model == label) for label in models] for c in choices]
-        thresholds = sorted({c.below for c in choices if c.below is not None})
-        below = [
-            [0.0 if c.below is None else thresholds.index(c.below) / max(len(thresholds) - 1, 1)]
-            for c in choices
-        ]
+        thresholds = sorted({threshold(c.below) for c in choices})
+        below = [[thresholds.index(threshold(c.below)) / max(len(thresholds) - 1, 1)] for c in choices]
         parts = [(model, 0.5), (position, 1.0), (select, 0.5), (below, 1.0)]
         squares = [scale * _squares(np.array(points)) for points, scale in parts]
         tables.append([square for square in squares if square.any()])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from agenttts.pipeline.base import Allocation, StageChoice
 from agenttts.task.options import threshold
 
@@ -20,17 +22,25 @@ def repaired(space: Space, allocation: Allocation) -> tuple[Allocation, str]:
     names = tuple(choices[0].stage for choices in space.stages)
     if tuple(choice.stage for choice in wanted) != names:
         raise ValueError(f"expected a choice for each of the stages {', '.join(names)}, in this order")
-    present = [_snap(space, s, choice) for s, choice in enumerate(wanted)]
+    present = list(_once(space, [_snap(space, s, choice) for s, choice in enumerate(wanted)]))
     for step in (_fewer_samples, _lower_threshold, _cheaper_model):
         while not space.feasible(Allocation(tuple(present))):
             changed = step(space, present)
             if changed is None:
                 break
             present[changed[0]] = changed[1]
+            present = list(_once(space, present))
     if not space.feasible(Allocation(tuple(present))):
         present = list(space.cheapest.choices)
     changes = [f"{a} -> {b}" for a, b in zip(wanted, present, strict=True) if a != b]
     return Allocation(tuple(present)), "; ".join(changes)
+
+
+def _once(space: Space, present: list[StageChoice]) -> tuple[StageChoice, ...]:
+    """Return the choices, the first one for stages that never run (see `Space.once`)."""
+    index = space.index(Allocation(tuple(present)))
+    assert index is not None  # noqa: S101 - each is a choice of its stage
+    return space.allocation(space.once(np.array([index], dtype=np.int32))[0]).choices
 
 
 def _snap(space: Space, stage: int, choice: StageChoice) -> StageChoice:
@@ -58,7 +68,8 @@ def _snap(space: Space, stage: int, choice: StageChoice) -> StageChoice:
 
 def _by_cost(space: Space, present: list[StageChoice]) -> list[int]:
     costs = space.stage_costs(Allocation(tuple(present)))
-    return sorted(range(len(present)), key=lambda s: -costs[s])
+    # What costs nothing cannot cost less.
+    return sorted((s for s in range(len(present)) if costs[s] > 0), key=lambda s: -costs[s])
 
 
 def _fewer_samples(space: Space, present: list[StageChoice]) -> tuple[int, StageChoice] | None:
@@ -82,11 +93,7 @@ def _lower_threshold(space: Space, present: list[StageChoice]) -> tuple[int, Sta
     """Return the dearest stage that can run more rarely, with the next lower threshold."""
     for s in _by_cost(space, present):
         now = present[s]
-        lower = [
-            c
-            for c in space.stages[s]
-            if c.below is not None and now.below is not None and c.below < now.below
-        ]
+        lower = [c for c in space.stages[s] if threshold(c.below) < threshold(now.below)]
         rarer = [c for c in lower if c.below == 0 or replace(c, below=now.below) == now]
         if rarer:
             return s, max(rarer, key=lambda c: threshold(c.below))

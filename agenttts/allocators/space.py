@@ -1,7 +1,8 @@
 """The allocations to choose from, what each is expected to cost, and which of them fit the budget.
 
 Expected costs add up by stage, so the feasible set is that of a knapsack; a stage that runs on a condition counts with
-the share of problems on which it is expected to run (see `conditional`). Small spaces are enumerated; in large ones
+the share of problems on which it is expected to run (see `conditional`). Allocations that differ only in the choice of a
+stage to which no problem is sent are one. Small spaces are enumerated; in large ones
 points are placed by counting completions on a grid of costs. Nothing here draws or scores anything.
 """
 
@@ -119,7 +120,13 @@ class Space:
         _require_meaning(stages, costs, budget.unit)
         names = task.llm_stages
         conditionals = tuple(
-            Conditional.build(stages, names.index(name), names.index(watched), lengths.run_shares.share)
+            Conditional.build(
+                stages,
+                names.index(name),
+                names.index(watched),
+                lengths.run_shares.share,
+                [names.index(other) for other in structure.routes.get(name, ())],
+            )
             for name, watched in structure.when.items()
         )
         return cls(tuple(stages), costs, budget, structure, conditionals)
@@ -139,7 +146,7 @@ class Space:
     @cached_property
     def cheapest(self) -> Allocation:
         """The allocation that is expected to cost least."""
-        return self.allocation(cheapest_of(self.costs, self.conditionals))
+        return self.allocation(self.once(np.array([cheapest_of(self.costs, self.conditionals)]))[0])
 
     @cached_property
     def least_costs(self) -> tuple[tuple[float, ...], ...]:
@@ -153,7 +160,7 @@ class Space:
 
     @cached_property
     def size(self) -> int:
-        """Number of allocations, feasible or not."""
+        """Number of allocations, feasible or not, repeats counted."""
         return prod(len(choices) for choices in self.stages)
 
     @property
@@ -203,12 +210,43 @@ class Space:
             raise KeyError(allocation)
         found = [costs[i] for costs, i in zip(self.costs, index, strict=True)]
         for one in self.conditionals:
-            found[one.stage] *= one.shares[index[one.watched]][one.column[index[one.stage]]]
+            found[one.stage] *= float(one.at(np.array([index]))[0])
         return tuple(found)
 
     def feasible(self, allocation: Allocation) -> bool:
-        """Return whether the allocation is in the space and expected to fit the budget."""
-        return self.index(allocation) is not None and self.cost(allocation) <= self._limit
+        """Return whether the allocation is in the space, expected to fit the budget, and repeats no other (`once`)."""
+        index = self.index(allocation)
+        return index is not None and bool(self.fits(np.array([index], dtype=np.int32))[0])
+
+    def fits(self, indices: Indices) -> NDArray[np.bool_]:
+        """Return which allocations are expected to fit the budget and repeat no other, shape (n_allocations,)."""
+        fits: NDArray[np.bool_] = self.cost_array(indices) <= self._limit
+        for one in self.conditionals:
+            fits &= ~one.repeats(indices)
+        return fits
+
+    def once(self, indices: Indices) -> Indices:
+        """Return allocations with the first choice for stages that the settings before leave nothing.
+
+        Such a stage never runs, so its choices all make the same allocation; it is in the space once.
+        """
+        found = indices.copy()
+        for one in self.conditionals:
+            found[one.repeats(found), one.stage] = 0
+        return found
+
+    def idle(self, allocation: Allocation) -> frozenset[str]:
+        """Return the stages that never run under an allocation of the space.
+
+        Raises:
+            KeyError: The allocation is not in the space.
+        """
+        index = self.index(allocation)
+        if index is None:
+            raise KeyError(allocation)
+        routed = [one for one in self.conditionals if len(one.axes) > 2]
+        left = {one.stage for one in routed if one.at(np.array([index]))[0] == 0}
+        return frozenset(c.stage for s, c in enumerate(allocation.choices) if c.below == 0 or s in left)
 
     def index(self, allocation: Allocation) -> tuple[int, ...] | None:
         """Return the indices of an allocation's choices; `None` where it is not in the space."""
@@ -244,7 +282,9 @@ class Space:
     @cached_property
     def _feasible_flat(self) -> NDArray[np.int64]:
         """Flat indices (row-major) of the feasible allocations, rising."""
-        return np.flatnonzero(add_up(self.costs, self.conditionals) <= self._limit)
+        flat = np.flatnonzero(add_up(self.costs, self.conditionals) <= self._limit)
+        repeats = [one.repeats(self._unflatten(flat)) for one in self.conditionals if len(one.axes) > 2]
+        return flat[~np.any(repeats, axis=0)] if repeats else flat
 
     @cached_property
     def _shape(self) -> tuple[int, ...]:
@@ -308,7 +348,7 @@ class Space:
             left = left - bins[pick]
             columns.append(order[pick])
         indices = np.stack(columns, axis=1).astype(np.int32)
-        return indices, self.cost_array(indices) <= self._limit
+        return indices, self.fits(indices)
 
     @cached_property
     def _binned(self) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]:
@@ -347,7 +387,9 @@ def refuse_hopeless(task: Task, cost_model: CostModel, budget: Budget) -> None:
     certain = [
         block.variants
         for block in (task.file.stages[name] for name in task.llm_stages)
-        if block.when is None or min(block.when.below) > 1
+        if not block.optional
+        and block.otherwise is None
+        and (block.when is None or min(block.when.below) > 1)
     ]
     floor = sum(
         min(amount(cost_model.charge(model, least), budget.unit) for model in models) for models in certain

@@ -27,6 +27,11 @@ class Structure:
     """(stage, label of a selector) -> its kind."""
     when: Mapping[str, str] = field(default_factory=dict)
     """Stage that runs on a condition -> the stage that it watches."""
+    routes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Stage that problems are sent to by the watched stage's answer -> the settings before it, which they were not
+    sent to (none: it is asked first). Such a stage has no answer of the watched one to pass on."""
+    optional: frozenset[str] = frozenset()
+    """Stages that may be left out, though they run on no condition."""
 
     def kind(self, choice: StageChoice) -> str:
         """Return the kind of a choice's selector; its label where none is known."""
@@ -42,7 +47,9 @@ class Structure:
             needs={name: _llm_needs(name, stages, llm) for name in stages if name in llm},
             final=final if final in llm else None,
             kinds={(name, way.name): way.kind for name in llm for way in stages[name].ways},
-            when={name: block.when.stage for name, block in stages.items() if block.when is not None},
+            when=task.file.watched,
+            routes={name: task.file.settings_before(name) for name in stages if stages[name].routed},
+            optional=frozenset(name for name, block in stages.items() if block.optional),
         )
 
 
@@ -60,7 +67,8 @@ def stage_choices(
 
     With one sample all selectors agree, so there is one choice for it, labelled `first`. The selector `first` with
     more samples answers as with one and costs more; it is left out where one sample is on offer. A stage that runs on
-    a condition has its choices under each threshold; under 0 it never runs, so there is one choice for it.
+    a condition has its choices under each threshold; under 0 it never runs, so there is one choice for it. The same
+    choice stands for a stage that may be left out.
 
     Args:
         name: Name of the stage.
@@ -68,6 +76,8 @@ def stage_choices(
         max_recorded: (stage, model) -> draws that a recording holds, `None` where draws are without end.
     """
     offered = _offered(name, block, max_recorded)
+    if block.optional and offered:
+        return (replace(offered[0], below=0.0), *offered)
     if block.when is None or not offered:
         return offered
     choices = [

@@ -19,6 +19,7 @@ from agenttts.budgets.cost_model import CostModel
 from agenttts.budgets.forecast import Billing, ForecastCall, Known, stage_calls
 from agenttts.budgets.run_shares import RunShares, chance_below
 from agenttts.pipeline.base import Allocation, StageChoice
+from agenttts.task.options import queries_of
 from agenttts.task.ways import the
 
 if TYPE_CHECKING:
@@ -136,6 +137,8 @@ class Lengths:
         self.file = file
         self.run_shares = RunShares(file)
         """How often the stages run that run on a condition, and the votes that say so."""
+        self.runs_per_problem: Mapping[str, float] = {}
+        """How often stages that problems share run per search problem; of those not named nothing is known."""
         self.calibration = Calibration()
         """What ways really cost whose forecast is an upper one."""
         self._steps: dict[tuple[str, str], Counter[int]] = {}
@@ -153,7 +156,12 @@ class Lengths:
         recorded: Mapping[tuple[Part, str, str], float] | None = None,
     ) -> Lengths:
         """Return the lengths of a loaded task, with nothing observed yet."""
-        return cls(task.file, rendered_prefill, recorded)
+        from agenttts.task.sharing import contexts_per_problem
+
+        lengths = cls(task.file, rendered_prefill, recorded)
+        if any(block.shared_by is not None for block in task.file.stages.values()):
+            lengths.runs_per_problem = contexts_per_problem(task.file, task.search)
+        return lengths
 
     def observe(self, stage: str, model: str, prefill_tokens: int, decode_tokens: int) -> None:
         """Take note of one draw: the tokens of its prompt and of its completion."""
@@ -225,7 +233,8 @@ class Lengths:
     ) -> tuple[ForecastCall, ...]:
         """Return the calls that a choice is expected to make for one problem (see `forecast.stage_calls`).
 
-        These and all costs here are of a problem on which the stage runs; see `run_share`.
+        These and all costs here are of a problem on which the stage runs; see `run_share`. Of a stage that problems
+        share these are the calls of one run; costs are the part of one problem, see `per_problem`.
         """
         select = select or self.select_block(choice)
         answer = self.law(choice.stage, choice.model, "decode")
@@ -295,7 +304,8 @@ class Lengths:
         select = select or self.select_block(choice)
 
         def forecast(other: StageChoice) -> Cost:
-            return total(call.cost(cost_model) for call in self.expected_calls(cost_model, other, select))
+            calls = self.expected_calls(cost_model, other, select)
+            return total(call.cost(cost_model) for call in calls).scaled(self.per_problem(other.stage))
 
         if select is None or not _hangs_on_texts(select):
             return forecast(choice)
@@ -308,11 +318,21 @@ class Lengths:
         return sum(n * often for n, often in seen.items()) / seen.total() if seen else given
 
     def run_share(self, allocation: Allocation, choice: StageChoice) -> float:
-        """Return the share of problems on which a stage of an allocation is expected to run; 1 without `when`."""
-        when = self.file.stages[choice.stage].when
-        return (
-            1.0 if when is None else self.run_shares.share(choice.stage, choice.below, allocation[when.stage])
-        )
+        """Return the share of problems on which a stage of an allocation is expected to run."""
+        return self.run_shares.expected(allocation, choice.stage)
+
+    def run_share_spent(self, allocation: Allocation, choice: StageChoice) -> float:
+        """Return how often a stage is expected to run per search problem: one that problems share, once per context."""
+        runs = self.runs_per_problem.get(choice.stage, self.per_problem(choice.stage))
+        return runs * self.run_share(allocation, choice)
+
+    def largest_run_share(self, allocation: Allocation, choice: StageChoice) -> float:
+        """Return the largest share of problems on which a stage of an allocation can run: 0 where it never does."""
+        return self.run_shares.largest(allocation, choice.stage)
+
+    def per_problem(self, stage: str) -> float:
+        """Return the part of a stage's run that each problem is charged with: of one that problems share, less than 1."""
+        return 1 / queries_of(self.file.stages[stage].shared_by)
 
     def select_block(self, choice: StageChoice) -> SelectBlock | None:
         """Return the selector that a choice names; `None` for `first` where the task does not list it."""

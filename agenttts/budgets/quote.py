@@ -71,11 +71,6 @@ Share = Callable[[Allocation, StageChoice], float]
 """Of an allocation and one of its choices: the share of problems on which the stage runs."""
 
 
-def largest_share(allocation: Allocation, choice: StageChoice) -> float:
-    """Return the largest share of problems on which a stage can run: 0 where it never does, else 1."""
-    return 0.0 if choice.below == 0 else 1.0
-
-
 def quote_problem(lengths: Lengths, cost_model: CostModel, allocation: Allocation) -> ProblemQuote:
     """Return what one problem is charged under an allocation.
 
@@ -84,14 +79,18 @@ def quote_problem(lengths: Lengths, cost_model: CostModel, allocation: Allocatio
     """
 
     def read(forecast: Forecast, share: Share) -> Quote:
-        calls = [(call, share(allocation, c)) for c in allocation.choices for call in forecast(c)]
+        calls = [
+            (call, share(allocation, c) * lengths.per_problem(c.stage))
+            for c in allocation.choices
+            for call in forecast(c)
+        ]
         cost = total(call.cost(cost_model).scaled(times) for call, times in calls)
         minutes = None if cost.seconds is None else cost.seconds / 60
         return Quote(sum(call.n_requests * times for call, times in calls), cost, minutes)
 
     return ProblemQuote(
         read(lambda choice: lengths.expected_calls(cost_model, choice), lengths.run_share),
-        read(lambda choice: lengths.worst_calls(cost_model, choice), largest_share),
+        read(lambda choice: lengths.worst_calls(cost_model, choice), lengths.largest_run_share),
     )
 
 
@@ -128,8 +127,8 @@ def quote_study(
         raise ValueError("a quote needs at least one feasible allocation")
     expected = _remembering(lambda choice: lengths.expected_calls(cost_model, choice, billing="spent"))
     worst = _remembering(lambda choice: lengths.worst_calls(cost_model, choice, billing="spent"))
-    plan = _Plan(lengths, allocations, n_trials, n_search, n_confirm, n_pilot, lengths.run_share)
-    at_worst = replace(plan, share=largest_share)
+    plan = _Plan(lengths, allocations, n_trials, n_search, n_confirm, n_pilot, lengths.run_share_spent)
+    at_worst = replace(plan, share=lengths.largest_run_share)
     return StudyQuote(
         expected=_add_up(cost_model, [*plan.reused(expected), *plan.around(expected, allocations)]),
         without_reuse=_add_up(

@@ -4,7 +4,9 @@ Learnt from what trials saw of the watched stage. Under a majority vote the vote
 samples n: of N draws of a problem, the chance that no answer holds a share of n samples at or above the threshold,
 over all sets of n draws (n up to N, exact), or over n draws with replacement from the N (n above N). The latter takes
 the draws for the truth and so finds too much agreement where N is small; problems with fewer than `FEWEST` draws are
-left out of it. Under other selectors, and for `verifier_score`, the share is known only of choices that were tried.
+left out of it. Under other selectors, and for `verifier_score` and `answer`, the share is known only of choices that
+were tried. There the measured values themselves are kept, so that they tell it for every threshold. A stage that takes
+over from others (`otherwise`) runs on what their thresholds leave.
 
 Nothing known means that the stage always runs, which is the dearest: expected costs fail closed. For the same reason
 one more problem is counted on which it runs.
@@ -17,8 +19,10 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from agenttts.task.options import threshold
+
 if TYPE_CHECKING:
-    from agenttts.pipeline.base import StageChoice
+    from agenttts.pipeline.base import Allocation, StageChoice
     from agenttts.task.schema import TaskFile
 
 __all__ = ["FEWEST", "RunShares", "binomial", "chance_below", "pilot_samples"]
@@ -34,7 +38,10 @@ PILOT_SAMPLES = 8
 
 def pilot_samples(file: TaskFile, stage: str) -> int:
     """Return how many samples the pilot draws at a stage: 1, but more where votes tell what it or another will cost."""
-    watched = any(block.when is not None and block.when.stage == stage for block in file.stages.values())
+    watched = any(
+        block.when is not None and block.when.stage == stage and block.when.measure == "agreement"
+        for block in file.stages.values()
+    )
     watched = watched or file.stages[stage].votes_tell
     return min(PILOT_SAMPLES, max(file.stages[stage].sample_counts)) if watched else 1
 
@@ -107,6 +114,9 @@ class RunShares:
     """
 
     def __init__(self, file: TaskFile) -> None:
+        self._file = file
+        self.conditional = file.watched
+        """Stage that may not run -> the stage whose agreement, score or answer decides."""
         self._when = {name: block.when for name, block in file.stages.items() if block.when is not None}
         self._kinds = {
             (name, way.name): way.kind for name, block in file.stages.items() for way in block.ways
@@ -116,7 +126,7 @@ class RunShares:
 
     @property
     def watched(self) -> Mapping[str, str]:
-        """Stage that runs on a condition -> the stage it watches."""
+        """Stage with `when` -> the stage it watches."""
         return {name: when.stage for name, when in self._when.items()}
 
     def observe_votes(self, stage: str, model: str, votes: Mapping[str, Sequence[int]]) -> None:
@@ -135,14 +145,34 @@ class RunShares:
         known = self._votes.get((stage, model), {})
         return [codes for _, codes in sorted(known.items()) if len(codes) >= min(n, FEWEST)]
 
-    def share(self, stage: str, below: float | None, watched: StageChoice) -> float:
+    def expected(self, allocation: Allocation, stage: str) -> float:
+        """Return the share of problems on which a stage of an allocation is expected to run."""
+        below = allocation[stage].below
+        if stage not in self.conditional:
+            return 0.0 if below == 0 else 1.0
+        watched = allocation[self.conditional[stage]]
+        return self.share(stage, below, watched, self._floor(allocation, stage))
+
+    def largest(self, allocation: Allocation, stage: str) -> float:
+        """Return the largest share of problems on which a stage of an allocation can run: 0 where it never does."""
+        below = allocation[stage].below
+        return 0.0 if below == 0 or _never(below, self._floor(allocation, stage)) else 1.0
+
+    def _floor(self, allocation: Allocation, stage: str) -> float:
+        before = self._file.settings_before(stage)
+        return max((threshold(allocation[name].below) for name in before), default=0.0)
+
+    def share(self, stage: str, below: float | None, watched: StageChoice, floor: float = 0.0) -> float:
         """Return the expected share of problems on which a stage runs.
 
         Args:
             stage: The stage.
             below: The threshold of its choice.
             watched: The choice of the stage that it watches.
+            floor: The highest threshold of the settings before it: what is rated below that is theirs.
         """
+        if self._file.stages[stage].routed:
+            return self._routed(stage, threshold(below), watched, floor)
         when = self._when.get(stage)
         if when is None or below is None or below > 1:
             return 1.0
@@ -156,9 +186,29 @@ class RunShares:
         else:
             values = self._measured.get(_place(stage, watched), {}).values()
             chances = [float(value is None or value < below) for value in values]
-        if not chances:
+        return _cautious(chances)
+
+    def _routed(self, stage: str, below: float, watched: StageChoice, floor: float) -> float:
+        """Return the share of problems that are rated from `floor` to below `below`; unknown ratings count as 0."""
+        if _never(below, floor):
+            return 0.0
+        if floor <= 0 and below > 1:
             return 1.0
-        return (math.fsum(chances) + PRIOR_PROBLEMS) / (len(chances) + PRIOR_PROBLEMS)
+        asked = [name for name in (stage, *self._file.settings_before(stage)) if name in self._when]
+        known = [self._measured.get(_place(name, watched), {}) for name in asked]
+        return _cautious([float(floor <= (value or 0.0) < below) for value in max(known, key=len).values()])
+
+
+def _never(below: float | None, floor: float) -> bool:
+    """Return whether no rating is from `floor` to below `below`."""
+    return floor > 1 or threshold(below) <= floor
+
+
+def _cautious(chances: Sequence[float]) -> float:
+    """Return the mean with one more problem on which the stage runs; 1 where nothing is known."""
+    if not chances:
+        return 1.0
+    return (math.fsum(chances) + PRIOR_PROBLEMS) / (len(chances) + PRIOR_PROBLEMS)
 
 
 def _place(stage: str, watched: StageChoice) -> tuple[str, str, int, str]:

@@ -38,8 +38,8 @@ class StageChoice:
     select: str
     """Label of one of the stage's `select` entries; `first` whenever `n_samples` is 1 (see `Allocation.canonical`)."""
     below: float | None = None
-    """For a stage with `when`: it runs where the measure of the stage it watches is below this (0: never). `None` for
-    all other stages, which always run."""
+    """For a stage with `when`: it runs where the measure of the stage it watches is below this (0: never). 0 as well
+    for a stage that is left out. `None` for all others."""
 
     def __str__(self) -> str:
         if self.below == 0:
@@ -124,7 +124,9 @@ class StageOutput:
     notes: tuple[str, ...] = ()
     """What a reader of the result should know, e.g. `2 of 8 samples could not be parsed`."""
     skipped: bool = False
-    """It runs on a condition that did not hold: answer, text and answers are those of the stage it watches."""
+    """It did not run: answer, text and answers are those of the stage that it watches or takes over from, if any."""
+    left_open: bool = False
+    """It did not run and has no answer to pass on: the problem is for the stage that takes over `otherwise`."""
 
 
 @dataclass(frozen=True)

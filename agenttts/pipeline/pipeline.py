@@ -28,6 +28,7 @@ from agenttts.verifiers.base import Candidate, Verifier
 from agenttts.verifiers.build import build
 
 if TYPE_CHECKING:
+    from agenttts.budgets.cost import Cost
     from agenttts.budgets.cost_model import CostModel
     from agenttts.models.sampler import Sampler
     from agenttts.task.options import WhenBlock
@@ -129,19 +130,13 @@ class Pipeline:
     def _rollout(
         self, problem: Problem, done: _Pass, cost_model: CostModel, failure: Failure | None
     ) -> Rollout:
-        from agenttts.budgets.cost_model import stage_costs
-
         runs = {stage.name: done.runs[stage.name] for stage in self.stages if stage.name in done.runs}
-        charges = {
-            stage.name: runs[stage.name].output.charges
-            for stage in self.stages
-            if isinstance(stage, LLMStage) and stage.name in runs
-        }
+        outputs = {name: run.output for name, run in runs.items()}
         return Rollout(
             problem_id=problem.id,
-            outputs={name: run.output for name, run in runs.items()},
+            outputs=outputs,
             score=None,
-            costs=stage_costs(cost_model, charges),
+            costs=self.charged(outputs, cost_model),
             failure=failure,
             n_paid=done.draws.n_paid,
             n_reused=done.draws.n_reused,
@@ -155,6 +150,18 @@ class Pipeline:
             measured=self._measured(runs),
         )
 
+    def charged(self, outputs: Mapping[str, StageOutput], cost_model: CostModel) -> dict[str, Cost]:
+        """Return the charged cost of each LLM stage; of one that problems share, each bears its part.
+
+        Raises:
+            CardError: A model card is missing.
+        """
+        from agenttts.budgets.cost_model import stage_costs
+
+        made = [s for s in self.stages if isinstance(s, LLMStage) and s.name in outputs]
+        costs = stage_costs(cost_model, {stage.name: outputs[stage.name].charges for stage in made})
+        return {stage.name: costs[stage.name].scaled(1 / stage.queries) for stage in made}
+
     def _votes(self, runs: Mapping[str, StageRun]) -> dict[str, tuple[int, ...]]:
         """Return the answer codes of the plain samples of stages that others watch, or whose votes tell their cost.
 
@@ -165,7 +172,7 @@ class Pipeline:
         return {
             name: answer_codes(output.answers[: output.n_plain])
             for name in dict.fromkeys([*watched, *own, *self._with_several(runs)])
-            if name in runs
+            if name in runs and not runs[name].output.skipped
             for output in [runs[name].output]
         }
 
@@ -285,7 +292,7 @@ async def _guarded(
         if isinstance(stage, FunctionStage):
             return await _call(stage, outputs, world)
         choice = allocation[stage.name]
-        if (run := skipped(stage.when, choice, needed)) is not None:
+        if (run := skipped(stage, choice, needed)) is not None:
             return run
         run = await _ask(stage, choice, needed, world)
     except PromptRenderError as error:
@@ -294,7 +301,7 @@ async def _guarded(
         if error.stops_run:
             raise
         raise _failed(stage, type(error).__name__, error) from error
-    empty = [name for name, output in outputs.items() if output.answer is None]
+    empty = [name for name, output in outputs.items() if output.answer is None and not output.left_open]
     notes = tuple(f"stage {name} has no answer; its place in the prompt is empty" for name in empty)
     return replace(run, output=replace(run.output, notes=(*run.output.notes, *notes))) if notes else run
 

@@ -15,7 +15,7 @@ from agenttts.pipeline.selectors import SELECTORS
 from agenttts.pipeline.strategies.parallel import first_of_one, pooled, selected
 from agenttts.pipeline.strategies.steps import Draw, Strategy
 from agenttts.pipeline.ways import Beginning, Way, compile_way, separator_of
-from agenttts.task.options import WhenBlock
+from agenttts.task.options import WhenBlock, queries_of
 from agenttts.task.schema import StageBlock, StageScoreBlock, sampling_parameters
 from agenttts.verifiers.base import Verifier
 from agenttts.verifiers.build import build
@@ -51,7 +51,11 @@ class LLMStage:
     scorer: Verifier | None
     """What scores this stage's answers against gold; `None` where the task gives no gold for it."""
     when: WhenBlock | None = None
-    """The condition on which it runs; `None`: it always does."""
+    """The condition on which it runs; `None`: none."""
+    otherwise: str | None = None
+    """The stage that it takes over from where that did not run; `None`: none."""
+    queries: float = 1.0
+    """Problems that share one run of it, by which its charge is divided."""
     separator: str | None = None
     """What stands between two steps; `None`: no way searches over steps."""
     votes_tell: bool = False
@@ -120,6 +124,8 @@ def compile_stage(task: Task, name: str) -> Stage:
         ways={select.name: compile_way(task, block, select) for select in block.ways},
         scorer=scorer,
         when=block.when,
+        otherwise=block.otherwise,
+        queries=queries_of(block.shared_by),
         separator=next(
             (separator_of(way, task.cards) for way in block.ways if way.kind in {"beam", "dvts"}), None
         ),

@@ -58,7 +58,8 @@ def usable_draws(task: Task, known: Sequence[Trial], allocation: Allocation) -> 
     for stage in task.llm_stages:
         choice = allocation[stage]
         kind = _kind(task, allocation, stage)
-        if kind not in ESTIMABLE or choice.below is not None or _is_used(task, allocation, stage):
+        runs_always = choice.below is None and not task.file.stages[stage].routed
+        if kind not in ESTIMABLE or not runs_always or _is_used(task, allocation, stage):
             continue
         verified = choice.n_samples > 1 and kind in {"best_of_n", "weighted_vote"}
         if held := held_draws(known, choice, same_label=verified):

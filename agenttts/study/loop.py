@@ -193,7 +193,9 @@ class Loop:
             )
             check_pilot(evaluations)
             check_parsing(self._task, evaluations)
-            event = self._log.append("pilot", **pilot_content(evaluations), **session.paid())
+            event = self._log.append(
+                "pilot", **pilot_content(evaluations, self._task.file.rated), **session.paid()
+            )
             self._progress.tell("pilot", message="pilot done")
         return event
 

@@ -1,6 +1,7 @@
 """The pilot of a study: a few draws of every model at every stage, for what the first round must know.
 
-It teaches lengths and, where a stage runs on a condition, the votes that say how often. Trials teach the same.
+It teaches lengths and, where a stage runs on a condition, the votes or ratings that say how often. Trials teach the
+same.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ MaxRecorded = Callable[[str, str], int | None]
 def pilot_allocations(task: Task, max_recorded: MaxRecorded | None = None) -> list[Allocation]:
     """Return allocations in which every model takes part at every stage, on every problem.
 
-    A stage draws one sample; more where another stage watches its votes.
+    A stage draws one sample; more where another stage watches its votes. Of settings that take over from one another
+    only one can run on a problem, so there are as many rounds as settings; all other draws of a round are held by then.
 
     Args:
         task: The task.
@@ -48,20 +50,30 @@ def pilot_allocations(task: Task, max_recorded: MaxRecorded | None = None) -> li
         held = [m for m in models if max_recorded is None or (max_recorded(name, m) or 1) >= 1]
         stages.append((name, held or list(models)))
     most = max(len(models) for _, models in stages)
+    ranks = {name: len(task.file.settings_before(name)) for name, _ in stages}
     return [
         Allocation(
-            tuple(_choice(task, name, models[i % len(models)], max_recorded) for name, models in stages)
+            tuple(
+                _choice(task, name, models[i % len(models)], max_recorded, runs=ranks[name] >= turn)
+                for name, models in stages
+            )
         )
+        for turn in range(1 + max(ranks.values()))
         for i in range(most)
     ]
 
 
-def _choice(task: Task, stage: str, model: str, max_recorded: MaxRecorded | None) -> StageChoice:
+def _choice(
+    task: Task, stage: str, model: str, max_recorded: MaxRecorded | None, *, runs: bool
+) -> StageChoice:
     limit = max_recorded(stage, model) if max_recorded is not None else None
     n_samples = pilot_samples(task.file, stage)
     if limit is not None:
         n_samples = max(1, min(n_samples, limit))
-    below = None if task.file.stages[stage].when is None else ALWAYS
+    block = task.file.stages[stage]
+    # Only a setting that others take over from stands back for them.
+    stands_back = block.when is not None and block.routed and not runs
+    below = None if block.when is None else 0.0 if stands_back else ALWAYS
     return StageChoice(stage, model, n_samples, "first", below)
 
 
@@ -104,9 +116,22 @@ def check_parsing(task: Task, evaluations: Sequence[Evaluation]) -> None:
             )
 
 
-def pilot_content(evaluations: Iterable[Evaluation]) -> dict[str, Any]:
-    """Return what the log keeps of the pilot, as plain data."""
+def pilot_content(
+    evaluations: Iterable[Evaluation], rated: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Return what the log keeps of the pilot, as plain data.
+
+    Args:
+        evaluations: Of the pilot's allocations.
+        rated: Stage that problems are sent to by an answer -> the stage whose answer that is.
+    """
     evaluations = list(evaluations)
+    ratings = [
+        [stage, e.allocation[rater].model, {name: e.measured[stage].get(name) for name in e.scores}]
+        for e in evaluations
+        for stage, rater in (rated or {}).items()
+        if stage in e.measured
+    ]
     votes = [
         [stage, e.allocation[stage].model, {name: list(codes) for name, codes in by_problem.items()}]
         for e in evaluations
@@ -121,6 +146,7 @@ def pilot_content(evaluations: Iterable[Evaluation]) -> dict[str, Any]:
         "n_paid": sum(e.n_paid for e in evaluations),
         "n_reused": sum(e.n_reused for e in evaluations),
         **({"votes": votes} if votes else {}),
+        **({"ratings": ratings} if ratings else {}),
     }
 
 
@@ -144,6 +170,10 @@ def learn_pilot(lengths: Lengths, event: Mapping[str, Any]) -> None:
         _learn(lengths, stage, lengths_from_json(data))
     for stage, model, votes in event.get("votes", []):
         lengths.run_shares.observe_votes(stage, model, votes_from_json({stage: votes})[stage])
+    for stage, model, values in event.get("ratings", []):
+        # Selected as with one sample, however many the pilot drew.
+        rater = StageChoice(lengths.run_shares.watched[stage], model, 1, "first")
+        lengths.run_shares.observe_measured(stage, rater, values)
 
 
 def learn_trial(lengths: Lengths, trial: Trial) -> None:
@@ -152,9 +182,8 @@ def learn_trial(lengths: Lengths, trial: Trial) -> None:
         _learn(lengths, stage, piece)
     shares = lengths.run_shares
     for stage, cost in trial.costs.items():
-        if (
-            stage not in shares.watched
-        ):  # of a stage that runs on a condition the cost is a mean over all problems
+        # Of a stage that runs on a condition the cost is a mean over all problems; one that is left out costs nothing.
+        if stage not in shares.conditional and trial.allocation[stage].below != 0:
             lengths.calibration.observe(trial.allocation[stage], cost, len(trial.scores))
     for stage, votes in trial.votes.items():
         shares.observe_votes(stage, trial.allocation[stage].model, votes)

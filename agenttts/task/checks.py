@@ -16,7 +16,7 @@ from agenttts.budgets.cards import TINY_PRM, ModelCard
 from agenttts.budgets.cost import NEEDED_ON_CARD, Unit, amount
 from agenttts.errors import CardError, Mistake, TaskFileError
 from agenttts.pipeline.base import Problem
-from agenttts.task.conditions import condition_faults
+from agenttts.task.conditions import condition_faults, scored_fault
 from agenttts.task.drafts import Draft, StageDraft
 from agenttts.task.naming import named_models, verifier_blocks
 from agenttts.task.reading import Document, Loc, missing_file, nearest, read_document, read_text, shown
@@ -68,11 +68,14 @@ def check_names(setting: Setting) -> Iterator[Mistake]:
     for loc, verifier in verifier_blocks(draft):
         yield from _verifier(setting, loc, verifier)
     yield from verifier_faults(document, draft)
+    yield from _hidden_tests(setting)
     yield from _named(setting)
     scored = draft.score.stage if draft.score else None
     if scored is not None and scored not in draft.stages:
         hint = nearest(scored, draft.stages, listed="Stages")
         yield document.mistake(("score", "stage"), f"there is no stage `{scored}`.", hint)
+    if draft.stages:
+        yield from scored_fault(document, scored or list(draft.stages)[-1], draft.stages)
 
 
 def _needs(document: Document, at: Loc, name: str, stage: StageDraft, draft: Draft) -> Iterator[Mistake]:
@@ -255,6 +258,8 @@ def _verifier(setting: Setting, at: Loc, verifier: VerifierBlock) -> Iterator[Mi
         yield from _pattern(setting.document, (*at, "pattern"), verifier.pattern)
     if verifier.function is not None:
         yield from _function(setting, (*at, "function"), verifier.function)
+    if verifier.tests is not None:
+        yield from _tests(setting, (*at, "tests"), verifier.tests)
     if verifier.json_schema is not None:
         import jsonschema
 
@@ -262,6 +267,25 @@ def _verifier(setting: Setting, at: Loc, verifier: VerifierBlock) -> Iterator[Mi
             jsonschema.validators.validator_for(verifier.json_schema).check_schema(verifier.json_schema)
         except jsonschema.SchemaError as error:
             yield setting.document.mistake((*at, "json_schema"), f"not a JSON schema: {error.message}.")
+
+
+def _hidden_tests(setting: Setting) -> Iterator[Mistake]:
+    """Yield verifiers of ways and critics that read the tests by which a stage or the task is scored."""
+    blocks = list(verifier_blocks(setting.draft))
+    scoring = {verifier.tests for at, verifier in blocks if at[2:3] != ("select",)}
+    for at, verifier in blocks:
+        if at[2:3] == ("select",) and verifier.tests is not None and verifier.tests in scoring:
+            message = f"the task is scored by the tests in `{verifier.tests}`, so nothing may be selected by them."
+            yield setting.document.mistake(
+                (*at, "tests"), message, "Name a field with public tests, such as the examples of the statement."
+            )
+
+
+def _tests(setting: Setting, at: Loc, path: str) -> Iterator[Mistake]:
+    fields = setting.fields
+    if fields is not None and path not in fields and path.partition(".")[0] not in fields:
+        message = f"the data has no field `{path}`."
+        yield setting.document.mistake(at, message, nearest(path, fields, listed="Fields of the data"))
 
 
 def _model_of_verifier(setting: Setting, at: Loc, kind: str, model: str) -> Iterator[Mistake]:

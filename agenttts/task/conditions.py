@@ -1,4 +1,4 @@
-"""Checks of `when` and `pool`: what a stage that runs on a condition may watch, and vote together with."""
+"""Checks of `when`, `otherwise` and `pool`: what a stage may watch, take over from, and vote together with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from agenttts.task.options import WhenBlock
 from agenttts.task.reading import Document, Loc, nearest
 from agenttts.task.schema import ParseBlock
 
-__all__ = ["condition_faults"]
+__all__ = ["condition_faults", "scored_fault"]
 
 UNVOTED = ("fusion", "list_vote")
 """Selectors whose answer no single sample need hold, so that no share of samples agrees with it."""
@@ -21,11 +21,27 @@ SCORED = ("best_of_n", "weighted_vote")
 def condition_faults(
     document: Document, at: Loc, name: str, stages: Mapping[str, StageDraft]
 ) -> Iterator[Mistake]:
-    """Yield the mistakes in the condition of one stage; `at` is the place of the stage."""
+    """Yield the mistakes in the conditions of one stage; `at` is the place of the stage."""
     stage = stages[name]
-    when = stage.when
-    if when is None:
-        return
+    if stage.when is not None:
+        yield from _when_faults(document, at, name, stages, stage.when)
+    if stage.otherwise is not None:
+        yield from _otherwise_faults(document, at, name, stages, stage.otherwise)
+
+
+def scored_fault(document: Document, name: str, stages: Mapping[str, StageDraft]) -> Iterator[Mistake]:
+    """Yield the mistake in scoring a stage that problems may pass by without an answer."""
+    stage = stages.get(name)
+    if stage is not None and stage.when is not None and stage.when.measure == "answer":
+        message = f"`{name}` has no answer on the problems that are not sent to it."
+        hint = f"Score a stage with `otherwise: {name}`."
+        yield document.mistake(("score", "stage"), message, hint)
+
+
+def _when_faults(
+    document: Document, at: Loc, name: str, stages: Mapping[str, StageDraft], when: WhenBlock
+) -> Iterator[Mistake]:
+    stage = stages[name]
     watched = stages.get(when.stage)
     place = (*at, "when", "stage")
     if watched is None:
@@ -42,13 +58,44 @@ def condition_faults(
     elif watched.function is not None:
         message = f"`{when.stage}` is a function: it has no samples that could agree or be scored."
         yield document.mistake(place, message, "Watch a stage with `models`.")
-    elif watched.when is not None:
+    elif watched.when is not None or watched.otherwise is not None:
         message = f"`{when.stage}` runs on a condition itself; such a stage cannot be watched."
-        yield document.mistake(place, message, f"Watch `{watched.when.stage}`.")
+        hint = "" if watched.when is None else f"Watch `{watched.when.stage}`."
+        yield document.mistake(place, message, hint)
+    elif when.measure == "answer":
+        if stage.pool:
+            message = f"the answer of `{when.stage}` is a rating: there are no votes to pool with."
+            yield document.mistake((*at, "pool"), message, "Leave `pool` out.")
     else:
         yield from _measurable(document, (*at, "when", "measure"), when, watched)
         if stage.pool:
             yield from _poolable(document, at, stage, watched, when.stage)
+
+
+def _otherwise_faults(
+    document: Document, at: Loc, name: str, stages: Mapping[str, StageDraft], other: str
+) -> Iterator[Mistake]:
+    stage, before, place = stages[name], stages.get(other), (*at, "otherwise")
+    if before is None or other == name:
+        hint = nearest(other, [known for known in stages if known != name], listed="Stages")
+        message = (
+            "a stage cannot take over from itself." if other == name else f"there is no stage `{other}`."
+        )
+        yield document.mistake(place, message, hint)
+    elif other not in stage.needs:
+        hint = f"Add it: needs: [{', '.join([*filter(None, stage.needs), other])}]."
+        yield document.mistake(place, f"`{other}` is not among `needs`.", hint)
+    elif before.when is None or before.when.measure != "answer":
+        message = f"`{other}` never leaves a problem without an answer, so this stage would never run."
+        hint = f"Give `{other}` a `when` with `measure: answer`, which names the stage that rates problems."
+        yield document.mistake(place, message, hint)
+    elif before.when.thresholds[0] > 1:
+        message = f"`{other}` runs on every problem, so this stage would never run."
+        yield document.mistake(place, message, f"Give `{other}` a threshold of at most 1.")
+    elif stage.when is not None and (stage.when.measure, stage.when.stage) != ("answer", before.when.stage):
+        message = f"a stage that takes over from `{other}` must go by the same rating."
+        hint = f"Write {{stage: {before.when.stage}, measure: answer, below: ...}}."
+        yield document.mistake((*at, "when"), message, hint)
 
 
 def _measurable(document: Document, at: Loc, when: WhenBlock, watched: StageDraft) -> Iterator[Mistake]:

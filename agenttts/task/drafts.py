@@ -20,6 +20,7 @@ from agenttts.task.schema import (
     PromptBlock,
     SamplingBlock,
     SelectBlock,
+    SharedByBlock,
     SplitsBlock,
     StageScoreBlock,
     WhenBlock,
@@ -63,6 +64,14 @@ class StageDraft:
     modes: tuple[str, ...] = ()
     """Names of the modes."""
     sampling: SamplingBlock | None = None
+    otherwise: str | None = None
+    shared_by: SharedByBlock | None = None
+    optional: bool = False
+
+    @property
+    def routed(self) -> bool:
+        """See `StageBlock.routed`."""
+        return self.otherwise is not None or (self.when is not None and self.when.measure == "answer")
 
     @classmethod
     def of(cls, raw: Any) -> StageDraft:
@@ -86,6 +95,9 @@ class StageDraft:
             sampling=SamplingBlock()
             if raw.get("sampling") is None
             else _part(SamplingBlock, raw["sampling"]),
+            otherwise=raw["otherwise"] if isinstance(raw.get("otherwise"), str) else None,
+            shared_by=_part(SharedByBlock, raw.get("shared_by")),
+            optional=raw.get("optional") is True,
         )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from agenttts.budgets.cost import Unit
 from agenttts.budgets.loading import CardBook, card_mistakes, load_cards, with_folder
 from agenttts.errors import Mistake, TaskFileError
+from agenttts.pipeline.base import Problem
 from agenttts.task.checks import Setting, check_cards, check_gold, check_names
 from agenttts.task.data import DataFileError, Table, id_fields, read_sources
 from agenttts.task.drafts import Draft
@@ -21,6 +22,7 @@ from agenttts.task.schema import (
     TaskFile,
     VerifierBlock,
 )
+from agenttts.task.sharing import queries_per_context, sharing_faults
 from agenttts.task.splits import Complaint, Parts, divide
 from agenttts.task.task import Task
 from agenttts.task.verifier_cards import with_cards
@@ -72,6 +74,9 @@ def load_task(
     )
     mistakes += check_names(setting)
     mistakes += check_gold(setting, parts) if parts else []
+    for name in draft.stages:
+        problems = parts.search if parts else ()
+        mistakes += sharing_faults(document, name, draft.stages, setting.fields, problems, folder)
     cards = named_cards(draft, book, served_by) if book else {}
     used_unit = unit or (draft.budget.unit if draft.budget else None)
     if used_unit is not None and book is not None:
@@ -80,7 +85,7 @@ def load_task(
     if mistakes or file is None or parts is None or tables is None or book is None:
         raise TaskFileError(_sorted(document, mistakes))
     return Task(
-        file=_resolved(file, folder, n_search),
+        file=_resolved(file, folder, n_search, parts),
         folder=folder,
         cards=cards,
         search=parts.search,
@@ -158,14 +163,25 @@ def _placed(document: Document, complaint: Complaint) -> Mistake:
     return complaint.mistake or document.mistake(complaint.key, complaint.message, complaint.hint)
 
 
-def _resolved(file: TaskFile, folder: Path, n_search: int | None) -> TaskFile:
-    """Return the file with its prompts in it, without cards, and with the number of search problems asked for."""
+def _resolved(file: TaskFile, folder: Path, n_search: int | None, parts: Parts) -> TaskFile:
+    """Return the file with its prompts in it, without cards, and with the numbers that the data or options tell."""
     splits = file.splits
     if n_search is not None:
         splits = splits.model_copy(update={"search": splits.search.model_copy(update={"n": n_search})})
-    stages = {name: _resolved_stage(stage, folder) for name, stage in file.stages.items()}
+    stages = {
+        name: _counted(_resolved_stage(stage, folder), parts.search) for name, stage in file.stages.items()
+    }
     score = _resolved_score(file.score, folder)
     return file.model_copy(update={"stages": stages, "splits": splits, "models": {}, "score": score})
+
+
+def _counted(stage: StageBlock, problems: Sequence[Problem]) -> StageBlock:
+    """Return a stage that problems share with their number per context, where that is left to the data."""
+    shared = stage.shared_by
+    if shared is None or shared.queries is not None:
+        return stage
+    known = shared.model_copy(update={"queries": queries_per_context(problems, shared.field)})
+    return stage.model_copy(update={"shared_by": known})
 
 
 def _resolved_stage(stage: StageBlock, folder: Path) -> StageBlock:

@@ -1,4 +1,4 @@
-"""Blocks of task.yaml for what a stage may choose from: numbers of samples, and on which problems it runs."""
+"""Blocks of task.yaml for what a stage may choose from: numbers of samples, and how often it runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-__all__ = ["ALWAYS", "Block", "Count", "SamplesRange", "WhenBlock", "threshold"]
+__all__ = [
+    "ALWAYS",
+    "Block",
+    "Count",
+    "SamplesRange",
+    "SharedByBlock",
+    "WhenBlock",
+    "queries_of",
+    "threshold",
+]
 
 ALWAYS = 1.01
 """A threshold that no measure reaches: a stage that runs below it runs on every problem."""
@@ -56,16 +65,18 @@ class SamplesRange(Block):
 
 
 class WhenBlock(Block):
-    """On which problems a stage runs: where an earlier stage seems unsure of its answer.
+    """On which problems a stage runs: where an earlier stage seems unsure of its answer, or rates them low.
 
-    Elsewhere it costs nothing, and its answer is that of the stage it watches.
+    Elsewhere it costs nothing, and its answer is that of the stage it watches. Under `measure: answer` that is a
+    rating and no solution: the stage then has no answer, and one with `otherwise` takes the problem.
     """
 
     stage: str
     """The stage that is watched; one of `needs`."""
-    measure: Literal["agreement", "verifier_score"] = "agreement"
+    measure: Literal["agreement", "verifier_score", "answer"] = "agreement"
     """`agreement`: share of all samples, unparsed ones included, that hold the selected answer; `verifier_score`: what
-    the selecting verifier gave the selected sample (unknown, as with one sample: the stage runs)."""
+    the selecting verifier gave the selected sample (unknown, as with one sample: the stage runs); `answer`: the answer
+    itself, read as a number and clipped to [0, 1], e.g. a difficulty (not a number: the stage runs)."""
     below: tuple[Annotated[float, Field(ge=0, le=ALWAYS)], ...]
     """The stage runs where the measure is below this; several are searched. 0: never; above 1: always."""
 
@@ -88,3 +99,18 @@ class WhenBlock(Block):
     def thresholds(self) -> tuple[float, ...]:
         """Thresholds to choose from, rising, without repeats."""
         return tuple(sorted(set(self.below)))
+
+
+class SharedByBlock(Block):
+    """A stage that depends on a context only: it runs once per context, whatever the problems ask of it."""
+
+    field: str
+    """Dotted path of the problem field that tells contexts apart."""
+    queries: Annotated[float, Field(ge=1)] | None = None
+    """Expected problems per context in production, by which the stage's charge is divided; `None`: as many as the
+    search problems show on average."""
+
+
+def queries_of(shared_by: SharedByBlock | None) -> float:
+    """Return how many problems share one run of a stage; `queries` left to the data counts as 1 until it is resolved."""
+    return 1.0 if shared_by is None or shared_by.queries is None else shared_by.queries

@@ -15,7 +15,7 @@ from agenttts.budgets.cards import ModelCard
 from agenttts.budgets.cost import Unit
 from agenttts.models.base import SamplingParameters
 from agenttts.task.options import Block as _Block
-from agenttts.task.options import Count, SamplesRange, WhenBlock
+from agenttts.task.options import Count, SamplesRange, SharedByBlock, WhenBlock
 from agenttts.task.prompting import ModeBlock, PromptBlock, SamplingBlock
 from agenttts.task.ways import NEEDS_GOLD, CriticBlock, SelectBlock, VerifierBlock
 
@@ -31,6 +31,7 @@ __all__ = [
     "SamplesRange",
     "SamplingBlock",
     "SelectBlock",
+    "SharedByBlock",
     "SplitBlock",
     "SplitsBlock",
     "StageBlock",
@@ -167,8 +168,15 @@ class StageBlock(_Block):
     """Stages whose answers this one uses."""
     when: WhenBlock | None = None
     """`None`: it runs on every problem."""
+    otherwise: str | None = None
+    """One of `needs`: the stage runs on the problems that this one was not run on and so left without an answer (see
+    `WhenBlock`); on all others it costs nothing and passes that stage's answer on."""
     pool: bool = False
     """With `when`: votes are taken over the samples of the watched stage and its own together, the watched first."""
+    shared_by: SharedByBlock | None = None
+    """`None`: it runs for every problem."""
+    optional: bool = False
+    """With `shared_by`: whether the search may leave the stage out; its answer is then the empty text."""
     function: str | None = None
     """`file.py:name` beside the task file, or `module:name`; called with (problem fields, answers by stage), returns
     the answer. Needs `--trust`. A function stage has no other key than `needs`, `score` and this one."""
@@ -206,7 +214,18 @@ class StageBlock(_Block):
             raise ValueError(f"a function stage takes no {', '.join(sorted(extra))}")
         if self.pool and self.when is None:
             raise ValueError("`pool` needs `when`, which names the stage to vote together with")
+        if self.optional and self.shared_by is None:
+            raise ValueError("`optional` is for stages with `shared_by`")
+        if self.shared_by is not None and (self.when is not None or self.otherwise is not None):
+            raise ValueError(
+                "a stage with `shared_by` runs once per context: it takes no `when` and no `otherwise`"
+            )
         return self
+
+    @property
+    def routed(self) -> bool:
+        """Whether the answer of another stage decides which problems are sent here."""
+        return self.otherwise is not None or (self.when is not None and self.when.measure == "answer")
 
     @property
     def ways(self) -> tuple[SelectBlock, ...]:
@@ -284,6 +303,32 @@ class TaskFile(_Block):
     budget: BudgetBlock = BudgetBlock()
     planner: PlannerBlock | None = None
     """`None`: no planner, unless the command line names one."""
+
+    def settings_before(self, stage: str) -> tuple[str, ...]:
+        """Return the stages that a problem was not sent to when it comes to this one, in the order of asking."""
+        found: list[str] = []
+        name = self.stages[stage].otherwise
+        while name is not None and name not in found:
+            found.insert(0, name)
+            name = self.stages[name].otherwise
+        return tuple(found)
+
+    @property
+    def rated(self) -> dict[str, str]:
+        """Stage that problems are sent to by a rating -> the stage whose answer that is."""
+        whens = {name: block.when for name, block in self.stages.items() if block.routed}
+        return {name: when.stage for name, when in whens.items() if when is not None}
+
+    @property
+    def watched(self) -> dict[str, str]:
+        """Stage that runs on a condition -> the stage whose agreement, score or answer decides."""
+        found = {}
+        for name, block in self.stages.items():
+            deciding = [block, *(self.stages[other] for other in self.settings_before(name))]
+            whens = [one.when for one in deciding if one.when is not None]
+            if whens:
+                found[name] = whens[0].stage
+        return found
 
     @model_validator(mode="before")
     @classmethod

@@ -5,16 +5,25 @@ Rendering, with the environment that decides what a prompt may do, lives in `age
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from jinja2 import TemplateSyntaxError, meta, nodes
 from jinja2.sandbox import SandboxedEnvironment
 
 from agenttts.task.reading import nearest
-from agenttts.task.schema import TaskFile
+from agenttts.task.schema import PromptBlock, TaskFile
 
-__all__ = ["STAGE_PARTS", "Fault", "Known", "faults", "problem_fields"]
+__all__ = [
+    "STAGE_PARTS",
+    "Fault",
+    "Known",
+    "faults",
+    "problem_fields",
+    "prompt_fields",
+    "reads_whole_problem",
+]
 
 STAGE_PARTS = ("answer", "text", "answers")
 """What a prompt can read of an earlier stage."""
@@ -71,7 +80,6 @@ def faults(source: str, known: Known) -> list[Fault]:
 
 def problem_fields(file: TaskFile) -> list[str]:
     """Return the fields of a problem that the prompts of a task read, in the order of the file."""
-    env = SandboxedEnvironment()
     stages = file.stages.values()
     prompts = [
         prompt
@@ -82,8 +90,28 @@ def problem_fields(file: TaskFile) -> list[str]:
             *(way.critic.prompt for way in stage.select if way.critic is not None),
         )
     ]
-    texts = [text for prompt in prompts if prompt for text in (prompt.system, prompt.user) if text]
-    return list(dict.fromkeys(name for text in texts for _, name in _members(env.parse(text), "problem")))
+    return prompt_fields([prompt for prompt in prompts if prompt])
+
+
+def prompt_fields(prompts: Iterable[PromptBlock]) -> list[str]:
+    """Return the fields of a problem that prompts read, in the order of reading; files must stand in the prompts."""
+    return list(dict.fromkeys(name for tree in _trees(prompts) for _, name in _members(tree, "problem")))
+
+
+def reads_whole_problem(prompts: Iterable[PromptBlock]) -> bool:
+    """Return whether a prompt reads a problem otherwise than field by field, under names that stand in the template."""
+    return any(
+        sum(node.name == "problem" for node in tree.find_all(nodes.Name)) > len([*_members(tree, "problem")])
+        for tree in _trees(prompts)
+    )
+
+
+def _trees(prompts: Iterable[PromptBlock]) -> Iterator[nodes.Template]:
+    """Yield what can be parsed."""
+    env = SandboxedEnvironment()
+    for text in (text for prompt in prompts for text in (prompt.system, prompt.user) if text):
+        with suppress(TemplateSyntaxError):
+            yield env.parse(text)
 
 
 def _quoted(message: str) -> str:

@@ -164,9 +164,11 @@ class AimeGround:
         always = extra[:, -len(self.attempts) :].mean(axis=0)  # the last threshold is above any agreement
         shares = (extra.reshape(len(table), len(THRESHOLDS), -1) / always).mean(axis=2)
         column = (0, *(1 + k // len(self.attempts) for k in range(extra.shape[1])))
-        known = tuple((0.0, *map(float, np.minimum(row, 1.0))) for row in shares)
+        known = np.array([(0.0, *np.minimum(row, 1.0)) for row in shares])
         second = (0.0, *map(float, np.tile(always, len(THRESHOLDS))))
-        return (tuple(map(float, table[:, 0])), second), Conditional(1, 0, column, known)
+        return (tuple(map(float, table[:, 0])), second), Conditional(
+            (0, 1), (tuple(range(len(table))), column), known
+        )
 
     # --- the truth ---------------------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ def choices(name: str, thresholds: tuple[float, ...] = ()) -> tuple[StageChoice,
     return stage_choices(name, StageBlock.model_validate(block))
 
 
-def share(stage: str, below: float | None, watched: StageChoice) -> float:
+def share(stage: str, below: float | None, watched: StageChoice, floor: float = 0.0) -> float:
     """A made law: large models agree more, and one sample agrees with itself."""
     if below in (0.0, 1.01):
         return float(below == 1.01)
@@ -139,3 +139,123 @@ def test_a_stage_that_is_off_is_the_same_under_every_model():
 def test_a_budget_below_the_cheapest_is_refused():
     with pytest.raises(InfeasibleBudgetError, match="escalate off"):
         made(1.9)
+
+
+# --- settings that take over from one another -----------------------------------------------------------------------
+
+RATED = np.array([0.05, 0.2, 0.2, 0.45, 0.6, 0.8, 1.0])
+BEFORE = {"medium": ("easy",), "hard": ("easy", "medium"), "extra": ("easy",)}
+
+
+def rated_share(stage: str, below: float | None, watched: StageChoice, floor: float = 0.0) -> float:
+    """Ratings of seven problems; the large rater finds all of them harder."""
+    rated = np.clip(RATED + (0.1 if watched.model == "m/b" else 0.0), 0, 1)
+    return float(np.mean((rated >= floor) & (rated < (1.01 if below is None else below))))
+
+
+def routed(budget: float, order: tuple[str, ...] = ("rate", "easy", "medium", "hard", "extra")) -> Space:
+    thresholds = {"easy": (0.0, 0.3, 0.7, 1.01), "medium": (0.25, 0.5, 1.01)}
+    stages = tuple(
+        tuple(
+            StageChoice(name, model, n, "first" if n == 1 else "majority", below)
+            for below in thresholds.get(name, (None,))
+            for model, n in (
+                [("m/a", 1)]
+                if below == 0
+                else [("m/a", 1), ("m/b", 1)]
+                if name == "rate"
+                else [("m/b", 2), ("m/a", 1)]
+            )
+        )
+        for name in order
+    )
+    costs = tuple(
+        tuple(0.0 if c.below == 0 else PRICES[c.model] * c.n_samples for c in options) for options in stages
+    )
+    conditionals = tuple(
+        Conditional.build(
+            stages,
+            order.index(name),
+            order.index("rate"),
+            rated_share,
+            [order.index(other) for other in BEFORE.get(name, ())],
+        )
+        for name in order
+        if name != "rate"
+    )
+    structure = Structure(
+        when={name: "rate" for name in order if name != "rate"},
+        routes={name: BEFORE.get(name, ()) for name in order if name != "rate"},
+    )
+    return Space(stages, costs, Budget(budget, Unit.TOKENS), structure, conditionals)
+
+
+def settings_share(allocation: Allocation, choice: StageChoice) -> float:
+    if choice.stage == "rate":
+        return 1.0
+    floor = max((allocation[name].below or 0.0 for name in BEFORE.get(choice.stage, ())), default=0.0)
+    return rated_share(choice.stage, choice.below, allocation["rate"], floor)
+
+
+def settings_cost(allocation: Allocation) -> float:
+    return sum(settings_share(allocation, c) * PRICES[c.model] * c.n_samples for c in allocation.choices)
+
+
+def first_of_idle(space: Space, allocation: Allocation) -> Allocation:
+    """The same allocation with the first choice wherever the settings before leave nothing."""
+    found = [
+        options[0] if c.stage in BEFORE and settings_share(allocation, c) == 0 else c
+        for options, c in zip(space.stages, allocation.choices, strict=True)
+    ]
+    return Allocation(tuple(found))
+
+
+ORDERS = [("rate", "easy", "medium", "hard", "extra"), ("hard", "easy", "extra", "rate", "medium")]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_settings_that_take_over_cost_what_listing_the_problems_gives(order):
+    space = routed(40, order)
+    for allocation in every(space):
+        assert space.cost(allocation) == pytest.approx(settings_cost(allocation))
+        row = np.array([space.index(allocation)])
+        assert space.cost_array(row)[0] == pytest.approx(settings_cost(allocation))
+        assert space.allocation(space.once(row)[0]) == first_of_idle(space, allocation)
+    least = min(map(settings_cost, every(space)))
+    assert space.cost(space.cheapest) == pytest.approx(least)
+    assert space.feasible(space.cheapest)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_of_allocations_that_make_the_same_calls_one_is_feasible(order):
+    space = routed(9.0, order)
+    wanted = {first_of_idle(space, a) for a in every(space) if settings_cost(a) <= 9.0}
+    assert {space.allocation(row) for row in space.feasible_indices()} == wanted
+    assert 0 < space.n_feasible == len(wanted) < space.size
+    assert all(space.feasible(a) == (a in wanted) for a in every(space))
+
+
+def test_large_spaces_with_settings_are_drawn_from_evenly(monkeypatch):
+    wanted = {tuple(row) for row in routed(9.0).feasible_indices().tolist()}
+    monkeypatch.setattr(space_module, "ENUMERATED_UP_TO", 1)
+    large = routed(9.0)
+    assert large.n_feasible == pytest.approx(len(wanted), rel=0.1)
+    seen = Counter(map(tuple, large.sample(np.random.default_rng(0), 20_000).tolist()))
+    assert set(seen) == wanted
+    assert stats.chisquare(list(seen.values())).pvalue > 1e-3
+
+
+def test_repair_of_settings_is_feasible_and_leaves_what_fits_alone():
+    space = routed(9.0)
+    for allocation in every(space):
+        repaired, changes = space.repair(allocation)
+        assert space.feasible(repaired)
+        assert (repaired == allocation) == (changes == "") == space.feasible(allocation)
+
+
+def test_a_stage_is_idle_where_it_is_off_or_gets_nothing():
+    space = routed(40)
+    rate, easy, medium, hard, extra = (options[0] for options in space.stages)
+    always = next(c for c in space.stages[1] if c.below == 1.01)
+    assert space.idle(Allocation((rate, easy, medium, hard, extra))) == {"easy"}
+    assert space.idle(Allocation((rate, always, medium, hard, extra))) == {"medium", "hard", "extra"}

@@ -7,8 +7,8 @@ from itertools import combinations, product
 
 import pytest
 
-from agenttts.budgets.run_shares import RunShares, chance_below
-from agenttts.pipeline.base import StageChoice
+from agenttts.budgets.run_shares import RunShares, chance_below, pilot_samples
+from agenttts.pipeline.base import Allocation, StageChoice
 from agenttts.task.schema import TaskFile
 
 VOTES = [(0,), (-1,), (0, 0, 1), (0, 1, 1, -1, 2), (0, 0, 0, 0), (-1, -1, 0, 0, 1, 1), (0, 1, 2, 3, 4, -1)]
@@ -105,3 +105,58 @@ def test_scores_are_known_of_tried_choices_alone():
     known.observe_measured("escalate", attempt(8, label), values)
     assert known.share("escalate", 0.5, attempt(8, label)) == pytest.approx((0 + 1 + 1 + 1) / 4)
     assert known.share("escalate", 0.5, attempt(2, label)) == 1.0
+
+
+def routed_file() -> TaskFile:
+    stage = {"prompt": {"user": "x"}, "models": ["m"], "n_samples": [1, 4]}
+    when = {"stage": "rate", "measure": "answer", "below": [0, 0.3, 0.7, 1.01]}
+    stages = {
+        "rate": stage,
+        "easy": {**stage, "needs": ["rate"], "when": when},
+        "medium": {**stage, "needs": ["rate", "easy"], "when": when, "otherwise": "easy"},
+        "hard": {**stage, "needs": ["rate", "medium"], "otherwise": "medium"},
+    }
+    score = {"verifier": "numeric", "gold": "answer"}
+    task = {"name": "t", "data": {"path": "rows.jsonl"}, "stages": stages, "score": score}
+    return TaskFile.model_validate(task)
+
+
+def routed() -> RunShares:
+    return RunShares(routed_file())
+
+
+RATER = StageChoice("rate", "m", 1, "first")
+
+
+def at(easy: float, medium: float) -> Allocation:
+    thresholds = {"easy": easy, "medium": medium}
+    names = ("rate", "easy", "medium", "hard")
+    return Allocation(tuple(StageChoice(n, "m", 1, "first", thresholds.get(n)) for n in names))
+
+
+def test_ratings_tell_the_share_at_every_threshold():
+    known = routed()
+    known.observe_measured("easy", RATER, {"a": 0.1, "b": 0.3, "c": 0.5, "d": 0.9, "e": None})
+    found = [known.expected(at(0.3, 0.7), stage) for stage in ("rate", "easy", "medium", "hard")]
+    # a and e are easy, b and c medium, d is hard; each counts one problem more
+    assert found == pytest.approx([1, 3 / 6, 3 / 6, 2 / 6])
+    assert known.expected(at(0.4, 0.7), "medium") == pytest.approx((1 + 1) / 6)
+    assert known.expected(at(0.0, 0.3), "medium") == pytest.approx((2 + 1) / 6)
+
+
+def test_what_settings_leave_needs_no_data_where_they_take_all_or_nothing():
+    known = routed()
+    assert [known.expected(at(1.01, 0.7), stage) for stage in ("easy", "medium", "hard")] == [1, 0, 0]
+    assert [known.expected(at(0.0, 0.0), stage) for stage in ("easy", "medium", "hard")] == [0, 0, 1]
+    assert known.expected(at(0.7, 0.3), "medium") == 0  # whatever is below 0.3 was easy
+    assert [known.largest(at(0.7, 0.3), stage) for stage in ("easy", "medium", "hard")] == [1, 0, 1]
+
+
+def test_settings_without_data_all_count_in_full():
+    known = routed()
+    known.observe_measured("easy", StageChoice("rate", "m", 4, "majority"), {"a": 0.1})
+    assert [known.expected(at(0.3, 0.7), stage) for stage in ("easy", "medium", "hard")] == [1, 1, 1]
+
+
+def test_the_pilot_draws_ratings_once():
+    assert pilot_samples(routed_file(), "rate") == 1

@@ -109,7 +109,7 @@ def test_the_search_finds_the_plan_that_fits_because_it_rarely_escalates(
     assert best["status"] == "ok"
     assert sum(best["scores"].values()) == 6
     assert best["votes"] == {
-        "attempt": {f"search{i}": [0, 0, 0, 0] if i < 4 else [0, 1, 0, 2] for i in range(6)}
+        "attempt": {f"search{i}": "0000" if i < 4 else "0102" for i in range(6)}
     }
     assert set(best["stage_scores"]["escalate"]) == {"search4", "search5"}
     off = trials[Allocation((SMALL_4, StageChoice("escalate", "large", 1, "first", 0.0)))]

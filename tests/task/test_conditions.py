@@ -113,3 +113,49 @@ def test_thresholds_of_no_use_are_told_once(project: Write, below: str, told: st
         Task.load(project(when(f"{{stage: draft, below: {below}}}")))
     assert len(caught.value.mistakes) == 1
     assert told in str(caught.value)
+
+
+RATED = "    when: {stage: draft, measure: answer, below: [0, 0.5]}\n"
+LAST = (
+    "  last:\n    needs: [draft, check]\n    otherwise: check\n    prompt: {user: x}\n    models: [small]\n"
+)
+
+
+def routed(last: str = LAST, rated: str = RATED) -> list[tuple[str, str]]:
+    return [
+        ("    needs: [draft]\n", "    needs: [draft]\n" + rated),
+        ("score:\n  verifier", last + "score:\n  verifier"),
+    ]
+
+
+def test_settings_take_over_from_one_another(project: Write) -> None:
+    task = Task.load(project(*routed()))
+    assert task.file.watched == {"check": "draft", "last": "draft"}
+    assert task.file.settings_before("last") == ("check",)
+    assert Task.from_json(task.to_json()).digest == task.digest
+
+
+@pytest.mark.parametrize(
+    ("last", "rated", "told"),
+    [
+        (LAST.replace("otherwise: check", "otherwise: chek"), RATED, "there is no stage `chek`.\nDid you mean `check`?"),
+        (LAST.replace("otherwise: check", "otherwise: last"), RATED, "a stage cannot take over from itself."),
+        (LAST.replace("[draft, check]", "[draft]"), RATED, "`check` is not among `needs`.\nAdd it: needs: [draft, check]."),
+        (LAST, "", "`check` never leaves a problem without an answer"),
+        (LAST, RATED.replace("measure: answer, ", ""), "`check` never leaves a problem without an answer"),
+        (LAST, RATED.replace("[0, 0.5]", "1.01"), "`check` runs on every problem, so this stage would never run."),
+        (LAST + "    when: {stage: check, measure: answer, below: 0.5}\n", RATED, "such a stage cannot be watched."),
+        (
+            LAST + "    when: {stage: draft, below: 0.5}\n",
+            RATED,
+            "a stage that takes over from `check` must go by the same rating.\n"
+            "Write {stage: draft, measure: answer, below: ...}.",
+        ),
+        (LAST, RATED + "    pool: true\n", "the answer of `draft` is a rating: there are no votes to pool with."),
+        ("", RATED, "`check` has no answer on the problems that are not sent to it.\nScore a stage with `otherwise: check`."),
+    ],
+)  # fmt: skip
+def test_mistakes_in_taking_over_are_told(project: Write, last: str, rated: str, told: str) -> None:
+    with pytest.raises(TaskFileError) as caught:
+        Task.load(project(*routed(last, rated)))
+    assert told in str(caught.value)

@@ -131,8 +131,8 @@ def _neighbours(space: Space, row: NDArray[np.int32]) -> Indices:
         block = np.tile(row, (len(choices), 1))
         block[:, s] = np.arange(len(choices))
         rows.append(block)
-    every = np.concatenate(rows)
-    near: Indices = every[space.cost_array(every) <= space.budget.amount * (1 + 1e-9)]
+    every = space.once(np.concatenate(rows))
+    near: Indices = every[space.fits(every)]
     return near
 
 

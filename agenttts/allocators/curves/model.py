@@ -157,10 +157,14 @@ def fitted(archive: Archive, space: Space) -> CurvesModel | None:
 def _compose(
     archive: Archive, samples: Samples
 ) -> tuple[tuple[StageFit, ...], Composition | None, tuple[Composition, ...]]:
-    """Return the stages' fits, the expected composition and draws of it; nothing where the final stage has no gold."""
+    """Return the stages' fits, the expected composition and draws of it; nothing where the final stage has no gold.
+
+    Nothing either where problems are sent to stages by a rating, or a stage may be left out: a composition knows no
+    answers but right and wrong ones that one stage hands to the next.
+    """
     space = samples.space
     final = space.structure.final
-    if final is None or final not in samples.gold:
+    if final is None or final not in samples.gold or space.structure.routes or space.structure.optional:
         return (), None, ()
     order = samples.upstream(final)
     sketches = sketch_laws(archive)

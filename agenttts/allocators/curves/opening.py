@@ -33,18 +33,19 @@ def opening(archive: Archive, space: Space, k: int, rng: np.random.Generator) ->
     samples = [sum(np.log2(c.n_samples) for c in a.choices) + j for a, j in zip(pool, jitter, strict=True)]
     found: list[tuple[Allocation, int]] = []
     while missing and pool and len(found) < k:
-        gains = [len(missing & _pairs(a)) for a in pool]
+        gains = [len(missing & _pairs(space, a)) for a in pool]
         best = max(range(len(pool)), key=lambda i: (gains[i], samples[i]))
         if gains[best] == 0:
             break
         found.append((pool[best], gains[best]))
-        missing -= _pairs(pool[best])
+        missing -= _pairs(space, pool[best])
     return found
 
 
-def _pairs(allocation: Allocation) -> set[tuple[str, str]]:
-    """Return what an allocation tries; a stage that is switched off tries nothing."""
-    return {(choice.stage, choice.model) for choice in allocation.choices if choice.below != 0}
+def _pairs(space: Space, allocation: Allocation) -> set[tuple[str, str]]:
+    """Return what an allocation tries; a stage that never runs tries nothing."""
+    idle = space.idle(allocation)
+    return {(choice.stage, choice.model) for choice in allocation.choices if choice.stage not in idle}
 
 
 def _wanted(space: Space) -> set[tuple[str, str]]:
@@ -54,7 +55,7 @@ def _wanted(space: Space) -> set[tuple[str, str]]:
     for s, choices in enumerate(space.stages):
         rows = np.tile(np.array(cheapest, dtype=np.int32), (len(choices), 1))
         rows[:, s] = np.arange(len(choices))
-        fits = space.cost_array(rows) <= space.budget.amount * (1 + 1e-9)
+        fits = space.fits(space.once(rows))
         usable = {c.model for c, fit in zip(choices, fits, strict=True) if fit and c.below != 0}
         prices = {m: price for m, price in unit_prices(space, s).items() if m in usable}
         by_price = sorted(prices, key=lambda m: prices[m])
@@ -76,5 +77,5 @@ def _pool(space: Space, missing: set[tuple[str, str]], rng: np.random.Generator)
                 row[0, s] = i
                 rows.append(row)
     pool = np.unique(np.concatenate(rows), axis=0)
-    keep: Indices = pool[space.cost_array(pool) <= space.budget.amount * (1 + 1e-9)]
+    keep: Indices = pool[space.fits(pool)]
     return keep

@@ -33,7 +33,8 @@ def conditions(space: Space) -> dict[str, str]:
         stage = choices[0].stage
         needs = space.structure.needs.get(stage, ())
         # A space put together by hand may have thresholds and not say whose.
-        if stage not in found and needs and any(choice.below is not None for choice in choices):
+        known = stage in found or stage in space.structure.optional
+        if not known and needs and any(choice.below is not None for choice in choices):
             found[stage] = needs[0]
     return found
 

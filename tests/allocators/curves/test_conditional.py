@@ -19,7 +19,7 @@ THRESHOLDS = (0.6, 1.01)
 STRONG = {"m0": 0.35, "m1": 0.8}
 
 
-def share(stage: str, below: float | None, watched: StageChoice) -> float:
+def share(stage: str, below: float | None, watched: StageChoice, floor: float = 0.0) -> float:
     """One sample always agrees with itself, so only a threshold above 1 makes the second stage run."""
     if below == 0:
         return 0.0
