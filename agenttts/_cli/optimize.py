@@ -34,6 +34,7 @@ AMENDABLE = {
     "n_trials",
     "search_budget",
     "concurrency",
+    "store",
     "trust",
     "yes",
     "as_json",
@@ -102,6 +103,7 @@ def _resume(request: OptimizeRequest) -> OpenedStudy:
         n_trials=request.n_trials,
         search_budget=request.search_budget,
         concurrency=request.concurrency,
+        store=request.store,
         trust=request.trust,
     )
 

@@ -21,7 +21,7 @@ from agenttts.models.base import Request, Sample
 from agenttts.store.base import PaidCall
 from agenttts.store.codec import request_text, sample_body, sample_from, usage_from, usage_text
 
-__all__ = ["FORMAT", "Database", "Put"]
+__all__ = ["FORMAT", "SECRET_SETTINGS", "Database", "Put"]
 
 T = TypeVar("T")
 Put = tuple[Request, Sequence[Sample], PaidCall]
@@ -29,6 +29,8 @@ Put = tuple[Request, Sequence[Sample], PaidCall]
 FORMAT = 1
 KEYS_PER_QUERY = 500
 KNOWN_STREAMS = 200_000
+SECRET_SETTINGS = ("password", "sslpassword")
+"""Parts of a URL behind the `?` that are shown and kept nowhere."""
 SETUP_LOCK = 7_212_160_813
 """Number of the PostgreSQL advisory lock that keeps two processes from creating the tables at once."""
 
@@ -98,7 +100,7 @@ class Database:
     """
 
     def __init__(self, url: sa.URL, *, busy_timeout_s: float) -> None:
-        self._place = url.render_as_string(hide_password=True)
+        self._place = url.difference_update_query(SECRET_SETTINGS).render_as_string(hide_password=True)
         self._busy_timeout_s = busy_timeout_s
         self._sqlite = url.get_backend_name() == "sqlite"
         insert: Callable[[sa.Table], Any] = sqlite_insert if self._sqlite else postgresql_insert
@@ -251,6 +253,8 @@ class Database:
 
 _AGAIN = "Draws already stored are safe; then run the same command again."
 _REMEDIES: Mapping[str, str] = {
+    "no password supplied": "Passwords are not kept with a run: give the URL with its password again by --store, or "
+    "set the environment variable PGPASSWORD. " + _AGAIN,
     "is locked": "Another process has kept writing for {busy_timeout_s:g} s. Let it finish or end it. "
     + _AGAIN,
     "disk is full": "Free some space, or give another place with --store. " + _AGAIN,

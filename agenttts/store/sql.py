@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from agenttts.store.database import Database
 
-__all__ = ["SqlStore", "is_memory", "open_store", "what_is_kept"]
+__all__ = ["SqlStore", "is_memory", "open_store", "same_store", "what_is_kept", "without_password"]
 
 CACHE_BYTES = 128 * 2**20
 
@@ -66,6 +66,38 @@ def what_is_kept(url: str) -> str:
     if is_memory(url):
         return "finished trials are kept, but a store in memory has forgotten its draws, so new trials pay for theirs"
     return "what was paid for is kept, and nothing is paid twice"
+
+
+def without_password(url: str) -> str:
+    """Return a URL as it may be written down; it opens the store where the server knows the password otherwise.
+
+    Raises:
+        StoreError: The URL cannot be read.
+    """
+    if is_memory(url):
+        return url
+    parsed = _parse(url)
+    bare = _bare(parsed)
+    # One that holds no password stays as it was typed.
+    return url if bare == parsed else bare.render_as_string(hide_password=False)
+
+
+def same_store(one: str, other: str) -> bool:
+    """Return whether two URLs name the same database; passwords have no say.
+
+    Raises:
+        StoreError: One of them cannot be read.
+    """
+    return one == other or (
+        not is_memory(one) and not is_memory(other) and _bare(_parse(one)) == _bare(_parse(other))
+    )
+
+
+def _bare(url: sa.URL) -> sa.URL:
+    from agenttts.store.database import SECRET_SETTINGS
+
+    # `set(password=None)` would leave the password as it is.
+    return url._replace(password=None).difference_update_query(SECRET_SETTINGS)
 
 
 def _parse(url: str) -> sa.URL:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from agenttts.budgets.cost import Unit
 from agenttts.errors import RunError
+from agenttts.store.sql import same_store, without_password
 from agenttts.study.result import StudyOptions
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ def open_comparison(
         if not file.exists():
             path.mkdir(parents=True, exist_ok=True)
             url = store_url or f"sqlite:///{(path / 'draws.sqlite').absolute()}"
-            begun = {"format": FORMAT, "id": f"comparison-{uuid.uuid4().hex}", "store": url, **asked}
+            kept = without_password(url)
+            begun = {"format": FORMAT, "id": f"comparison-{uuid.uuid4().hex}", "store": kept, **asked}
             _write_whole(file, {**begun, "planning": planning})
         found = json.loads(file.read_text())
         _check_same(file, found, {**asked, "planning": planning}, store_url)
@@ -117,7 +119,7 @@ def open_comparison(
         raise RunError(f"the folder {path} of the comparison cannot be written: {error.strerror}") from error
     except ValueError as error:
         raise RunError(f"{file}: not JSON: {error}") from error
-    return ComparisonFolder(path, task, options, found["store"], found["id"])
+    return ComparisonFolder(path, task, options, store_url or found["store"], found["id"])
 
 
 def _write_whole(file: Path, content: Mapping[str, Any]) -> None:
@@ -148,5 +150,5 @@ def _check_same(
     for key in now.keys() & was.keys():  # older files lack options that came later
         if was[key] != now[key]:
             raise RunError(f"{begun} {key} {was[key]}, not {now[key]}. Choose another folder (`out`)")
-    if store_url is not None and found["store"] != store_url:
+    if store_url is not None and not same_store(found["store"], store_url):
         raise RunError(f"{begun} another `store`. Choose another folder (`out`)")

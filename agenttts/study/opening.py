@@ -58,7 +58,7 @@ def open_study(
     folder = run_folder(run if run is not None else run_name(task, options))
     if not Study.exists(folder):
         return OpenedStudy(Study.create(folder, task, options, store_url(store)), folder, resumed=False)
-    study = Study.open(folder, trust=task.trusted)
+    study = Study.open(folder, trust=task.trusted, store_url=store)
     _check_same(study, task, options, folder)
     study.amend(
         n_trials=options.n_trials, search_budget=options.search_budget, concurrency=options.concurrency
@@ -72,14 +72,15 @@ def resume_study(
     n_trials: int | None = None,
     search_budget: str | None = None,
     concurrency: int | None = None,
+    store: str | None = None,
     trust: bool = False,
 ) -> OpenedStudy:
     """Open a run by its folder alone, to go on with it as it was begun.
 
     Raises:
-        RunError: The folder holds no run.
+        RunError: The folder holds no run, or one that keeps its draws in another store.
     """
-    study = Study.open(folder, trust=trust)
+    study = Study.open(folder, trust=trust, store_url=store)
     was = study.options
     if n_trials is not None and n_trials < was.n_trials:
         raise RunError(f"{folder} was begun with {was.n_trials} trials, more than {n_trials}")

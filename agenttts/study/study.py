@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agenttts.budgets.cost import Budget, Cost
 from agenttts.budgets.cost_model import CostModel
 from agenttts.errors import ProviderError, RunError, SearchBudgetExhausted
-from agenttts.store.sql import what_is_kept
+from agenttts.store.sql import same_store, what_is_kept, without_password
 from agenttts.study.archive import Archive
 from agenttts.study.confirm import alternative, confirmation, held_back
 from agenttts.study.events import EVENTS_FILE, EventLog, StudyState, fold, read_events
@@ -43,6 +43,8 @@ class Study:
     task: Task
     sessions: SessionFactory = open_session
     """Opens store and clients; a seam for simulated pipelines."""
+    store_url: str | None = field(default=None, repr=False)
+    """Where draws are kept, with the password, which the log is kept free of; `None`: as the log says."""
 
     @classmethod
     def create(
@@ -87,24 +89,40 @@ class Study:
                 task_digest=task.digest,
                 task=task.to_json(),
                 options=options.to_json(),
-                store=store_url,
+                store=without_password(store_url),
             )
         finally:
             log.close()
-        return cls(folder, task, sessions)
+        return cls(folder, task, sessions, store_url)
 
     @classmethod
-    def open(cls, folder: Path, *, trust: bool = False, sessions: SessionFactory = open_session) -> Study:
+    def open(
+        cls,
+        folder: Path,
+        *,
+        trust: bool = False,
+        sessions: SessionFactory = open_session,
+        store_url: str | None = None,
+    ) -> Study:
         """Open the study of a folder, with the task as it was when the study began.
 
+        Args:
+            folder: Where its log is.
+            trust: Allow the task's own Python code.
+            sessions: A seam for simulated pipelines.
+            store_url: Where its draws are kept, to give the password again, which the log does not hold.
+
         Raises:
-            RunError: There is none, or it was written by a newer agenttts.
+            RunError: There is none, it was written by a newer agenttts, or its draws are kept elsewhere.
             TaskFileError, TrustError: See `Task.from_json`.
         """
         from agenttts.task.task import Task
 
         state = fold(read_events(folder / EVENTS_FILE)[0])
-        return cls(folder, Task.from_json(state.started["task"], trust=trust), sessions)
+        if store_url is not None and not same_store(state.started["store"], store_url):
+            kept = without_password(state.started["store"])
+            raise RunError(f"{folder} keeps its draws in {kept}. Leave --store out, or choose another --run")
+        return cls(folder, Task.from_json(state.started["task"], trust=trust), sessions, store_url)
 
     @staticmethod
     def exists(folder: Path) -> bool:
@@ -244,7 +262,7 @@ class Study:
     def _session(self, state: StudyState, cap: Budget | None, progress: Progress) -> Any:
         return self.sessions(
             self.task,
-            store_url=state.started["store"],
+            store_url=self.store_url or state.started["store"],
             study_id=state.started["study_id"],
             cap=cap,
             on_wait=lambda message: progress.tell("waiting", message=message),
