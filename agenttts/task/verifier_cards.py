@@ -137,13 +137,22 @@ class WithCards:
     def _verifier(self, value: Any, at: Loc) -> Any:
         if isinstance(value, str):
             return value if value in KINDS else self._card(value, {}, at) or value
-        if not isinstance(value, dict) or "card" not in value:
+        if not isinstance(value, dict):
             return value
+        if "card" not in value:
+            return self._kind(value, at)
         own = {key: one for key, one in value.items() if key != "card"}
         if "kind" in own:
             self._refuse((*at, "kind"), "the card says the kind.", "Leave out `kind` or `card`.")
             return value
         return self._card(value["card"], own, (*at, "card")) or value
+
+    def _kind(self, value: dict[str, Any], at: Loc) -> dict[str, Any]:
+        """Return a block as it is; one whose kind is the name of a card is told what it should say."""
+        kind = value.get("kind")
+        if isinstance(kind, str) and kind not in KINDS and kind in verifier_card_files():
+            self._refuse((*at, "kind"), f"{kind!r} is no kind, but a card.", f"Write `card: {kind}`.")
+        return value
 
     def _card(self, name: Any, own: Mapping[str, Any], at: Loc) -> dict[str, Any] | None:
         """Return the block that a card and the task's own keys make; `None`: there is no such card, or it is broken."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from agenttts.models.base import CallUsage, Message, Sample, SamplingParameters
-from agenttts.task.prompting import SamplingBlock
+from agenttts.task.prompting import PromptBlock, SamplingBlock
 from agenttts.task.schema import sampling_parameters
 from agenttts.verifiers.base import Ask, Procedure, Score, Told, Work
 from agenttts.verifiers.fencing import clean
@@ -28,6 +28,7 @@ __all__ = [
     "Unusable",
     "alone",
     "bill",
+    "instruction_tokens",
     "replies",
     "reply_sampling",
     "usable",
@@ -41,6 +42,8 @@ Answerer = Callable[[Sequence[Ask]], Sequence[Told]]
 """Answers questions without store and ledger, for use outside a pipeline."""
 REPLY_TOKENS = 1024
 """Most tokens of a reply, where the task does not say."""
+FENCE_TOKENS = 12.0
+"""Of the two lines around a text."""
 VARIED = 0.7
 """Temperature at which several replies to one question are drawn, where the task does not say."""
 
@@ -83,6 +86,17 @@ class Calls:
     """Tokens of a question besides prompt and samples: instructions and rubric, and what the model wrote before."""
     reply_tokens: float
     """Most tokens of a reply."""
+
+
+def instruction_tokens(prompt: PromptBlock, fences: float, words: str = "") -> float:
+    """Return about how many tokens of a question are instructions: four characters to a token.
+
+    Args:
+        prompt: The templates, files inlined.
+        fences: Texts that stand in fences.
+        words: What the task fills in besides, such as a rubric.
+    """
+    return (len(prompt.system or "") + len(prompt.user or "") + len(words)) / 4 + FENCE_TOKENS * fences
 
 
 def reply_sampling(block: SamplingBlock | None, n_replies: int) -> SamplingParameters:

@@ -25,6 +25,7 @@ from agenttts.verifiers.asking import (
     Round,
     alone,
     bill,
+    instruction_tokens,
     replies,
     reply_sampling,
 )
@@ -62,8 +63,6 @@ NO_PROGRAM = "(There was no program to run.)"
 VERDICT = "Is step {number} right? Answer with one word, Yes or No."
 VERDICT_TOKENS = 32
 """Most tokens of a verdict: a word, and some that models put around it."""
-INSTRUCTION_TOKENS = 200.0
-"""Of the built-in prompt, about: words and fences."""
 MOST_STEPS = 64
 """Of one reply. Further ones are judged as part of the last, so that a text of blank lines does not buy endless calls."""
 LONGEST_OUTPUT = 2000
@@ -252,9 +251,10 @@ def gen_prm_calls(block: VerifierBlock, n: int, steps: float) -> tuple[Calls, Ca
     samples = the(block.samples)
     tokens = float(reply_sampling(block.sampling, samples).max_tokens)
     read = (steps + 1) / (2 * steps)
+    fixed = instruction_tokens(block.prompt or ANALYSIS, 1 + (steps + 1) / 2)
     return (
-        Calls(n * steps, samples, read, INSTRUCTION_TOKENS, tokens),
-        Calls(n * steps * samples, 1, read, INSTRUCTION_TOKENS + tokens, min(tokens, VERDICT_TOKENS)),
+        Calls(n * steps, samples, read, fixed, tokens),
+        Calls(n * steps * samples, 1, read, fixed + tokens, min(tokens, VERDICT_TOKENS)),
     )
 
 

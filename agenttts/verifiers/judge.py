@@ -30,6 +30,7 @@ from agenttts.verifiers.asking import (
     Unusable,
     alone,
     bill,
+    instruction_tokens,
     reply_sampling,
     usable,
 )
@@ -98,8 +99,6 @@ Compare the replies in a few sentences. Their order and their length mean nothin
 0 (useless) to {{ best }} (as good as can be), in the order above. Answer with one JSON object and nothing else:
 {"reasons": "...", "marks": [...]}""",
 )
-INSTRUCTION_TOKENS = 250.0
-"""Of the built-in prompts, about: words, fences and the default rubric."""
 BEST = 10
 BEST_OF_ONE_DIGIT = 9
 """The best mark where marks are read off token probabilities: many tokenizers write 10 as two tokens, of which the first
@@ -310,7 +309,9 @@ def judge_calls(block: VerifierBlock, n: int) -> Calls:
         "pairwise": (n * (n - 1), samples, 2),
         "listwise": (samples, 1, n),
     }[form]
-    return Calls(questions, replies, shown, INSTRUCTION_TOKENS, tokens)
+    prompt = (block.prompt if form == block.form else None) or _BUILT_IN[form]
+    fixed = instruction_tokens(prompt, shown + 1, block.rubric or DEFAULT_RUBRIC)
+    return Calls(questions, replies, shown, fixed, tokens)
 
 
 def _distinct(candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -128,6 +128,10 @@ KINDS = (
             "stages.draft.select.verifier.card: there is no verifier card 'helpfull'.\nDid you mean `helpful`?",
         ),
         (
+            "{kind: strict}",
+            "stages.draft.select.verifier.kind: 'strict' is no kind, but a card.\nWrite `card: strict`.",
+        ),
+        (
             "{card: strict, kind: prm}",
             "stages.draft.select.verifier.kind: the card says the kind.\nLeave out `kind` or `card`.",
         ),
@@ -179,6 +183,12 @@ def test_a_broken_card_is_told_at_its_own_place_and_nothing_else(
     first, *others = mistakes_of(with_card("{card: strict, model: small}", card))
     assert first.startswith(expected)
     assert all(mistake.startswith("verifiers/strict.yaml") for mistake in others)
+
+
+def test_a_misspelt_kind_is_told_as_it_was(with_card: Callable[..., Path]) -> None:
+    (mistake,) = mistakes_of(with_card("{kind: agrement}"))
+    place = "sums.yaml:16: stages.draft.select.verifier.kind"
+    assert mistake == f"{place}: expected one of {KINDS}, got 'agrement'.\nDid you mean `agreement`?"
 
 
 def test_a_card_hides_one_of_the_catalogue(with_card: Callable[..., Path]) -> None:

@@ -325,6 +325,18 @@ def test_the_calls_foretold_are_those_made(samples: int) -> None:
         assert sum(steps) / len(steps) / 3 == pytest.approx(foretold.samples_read)
 
 
+def test_the_words_foretold_are_about_those_that_are_read() -> None:
+    talk = Talk(by_step(lambda step: "Yes", check="analysis " * 100))
+    settings = block(sampling={"max_tokens": 225})
+    candidates = [Candidate("q" * 400, "\n\n".join("x" * 400 for _ in range(4)), None)]
+    talk.scores(gen_prm(settings, echo), candidates)
+    for foretold, verdicts in zip(gen_prm_calls(settings, 1, 4), (False, True), strict=True):
+        asks = [ask for ask in talk.asks if is_verdict(ask) == verdicts]
+        read = [sum(len(message.content) for message in ask.messages) / 4 for ask in asks]
+        expected = 100 + 400 * foretold.samples_read + foretold.fixed_tokens
+        assert sum(read) / len(read) == pytest.approx(expected, rel=0.06)
+
+
 def asked_steps(ask: Ask) -> int:
     return len(re.findall(r"<step \w+>\n", ask.messages[1].content))
 

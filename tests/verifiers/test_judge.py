@@ -452,6 +452,19 @@ def test_the_calls_foretold_are_those_made(form: str, n: int, samples: int) -> N
     assert {ask.sampling.max_tokens for ask in talk.asks} == {foretold.reply_tokens}
 
 
+@pytest.mark.parametrize("form", ["pointwise", "pairwise", "listwise"])
+@pytest.mark.parametrize("rubric", [None, "It rhymes. " * 200])
+def test_the_words_foretold_are_about_those_that_are_read(form: str, rubric: str | None) -> None:
+    settings = block(form=form, rubric=rubric)
+    talk = Talk(by_quality(len))
+    candidates = [Candidate("q" * 400, "x" * (400 + i), None) for i in range(4)]
+    talk.scores(judge(settings), candidates)
+    foretold = judge_calls(settings, 4)
+    read = [sum(len(message.content) for message in ask.messages) / 4 for ask in talk.asks]
+    expected_read = 100 + 100 * foretold.samples_read + foretold.fixed_tokens
+    assert sum(read) / len(read) == pytest.approx(expected_read, rel=0.05)
+
+
 # --- in a pipeline
 
 STAGE = {
