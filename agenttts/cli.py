@@ -287,6 +287,26 @@ def runs(folder: RunsFolderOption = Path("runs"), as_json: JsonOption = False) -
         run_runs(folder, as_json=as_json)
 
 
+@app.command(epilog=_EXIT_CODES)
+def diagnose(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run folder, or the name of a run under runs/.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Write a page with plots, one file that needs no network."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what limits a run: generation or selection, and whether more samples or a verifier would help."""
+    from agenttts._cli.console import ending
+
+    with ending(as_json=as_json):
+        from agenttts._cli.diagnose import run_diagnose
+
+        run_diagnose(run, out=out, as_json=as_json)
+
+
 app.add_typer(record_app, name="record", epilog=_EXIT_CODES)
 app.add_typer(verifiers_app, name="verifiers", epilog=_EXIT_CODES)
 

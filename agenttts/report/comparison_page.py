@@ -15,7 +15,7 @@ from agenttts.report.comparison_words import (
     target_text,
     why_text,
 )
-from agenttts.report.pages import escaped, page, table, text_list
+from agenttts.report.pages import COLOURS, DASHES, MARKS, escaped, figure, page, table, text_list, titled
 from agenttts.study.comparison_curves import Axis, Curve, curves
 
 if TYPE_CHECKING:
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["comparison_page"]
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#7f6fbf", "#808080")
-"""Told apart by most kinds of sight, on light and dark ground; after Okabe and Ito."""
-DASHES = ("solid", "dash", "dot", "dashdot")
-MARKS = ("circle", "square", "diamond", "triangle-up", "x", "star")
 MOST_FAILURES = 20
 Figure = dict[str, Any]
 
@@ -76,9 +72,9 @@ def _findings(comparison: Comparison, result: ComparisonResult, figures: Sequenc
             '<noscript><p class="soft">The plots need JavaScript; their figures are in the tables and in curves.csv and '
             "runs.csv beside this page.</p></noscript>"
         )
-    for figure in figures:
+    for one in figures:
         parts.append(
-            f'<section class="scripted"><h2>{figure["title"]}</h2><div class="plot" id="{figure["id"]}"></div></section>'
+            f'<section class="scripted"><h2>{one["title"]}</h2><div class="plot" id="{one["id"]}"></div></section>'
         )
     if comparison.pairs:
         parts += [
@@ -119,28 +115,12 @@ def _figures(comparison: Comparison, result: ComparisonResult) -> list[Figure]:
     return figures
 
 
-def _figure(identity: str, title: str, data: list[Figure], x: Figure, y: Figure) -> Figure:
-    layout = {
-        "xaxis": x,
-        "yaxis": y,
-        "height": 400,
-        "margin": {"l": 60, "r": 20, "t": 20, "b": 50},
-        "legend": {"orientation": "h", "y": 1.12},
-        "hovermode": "closest",
-    }
-    return {"id": identity, "title": title, "data": data, "layout": layout}
-
-
-def _title(text: str) -> Figure:
-    return {"title": {"text": text}}
-
-
 def _curve_figure(identity: str, title: str, comparison: Comparison, axis: Axis, x: str, y: str) -> Figure:
     data: list[Figure] = []
     for place, curve in enumerate(curves(comparison, axis)):
         data += _traces(place, curve)
     scale = {"type": "log"} if axis == "spend" and _is_wide(comparison) else {}
-    return _figure(identity, title, data, {**_title(x), **scale}, _title(f"{y}, median and band"))
+    return figure(identity, title, data, {**titled(x), **scale}, titled(f"{y}, median and band"))
 
 
 def _traces(place: int, curve: Curve) -> list[Figure]:
@@ -190,9 +170,9 @@ def _reached_figure(comparison: Comparison, unit: str) -> Figure:
                 "marker": {"symbol": MARKS[place % len(MARKS)], "size": 5},
             }
         )
-    x = {**_title(f"{unit} spent"), **({"type": "log"} if _is_wide(comparison) else {})}
-    return _figure(
-        "reached", "Share of runs at the target", data, x, {**_title("share of runs"), "range": [0, 1.05]}
+    x = {**titled(f"{unit} spent"), **({"type": "log"} if _is_wide(comparison) else {})}
+    return figure(
+        "reached", "Share of runs at the target", data, x, {**titled("share of runs"), "range": [0, 1.05]}
     )
 
 
@@ -226,10 +206,10 @@ def _test_figure(comparison: Comparison) -> Figure:
                 "showlegend": False,
             }
         )
-    return _figure(
+    return figure(
         "test",
         "Final plans on the test problems",
         data,
         {"type": "category"},
-        _title("score, one point a seed"),
+        titled("score, one point a seed"),
     )

@@ -13,7 +13,23 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["embedded", "escaped", "page", "table", "text_list"]
+__all__ = [
+    "COLOURS",
+    "DASHES",
+    "MARKS",
+    "embedded",
+    "escaped",
+    "figure",
+    "page",
+    "table",
+    "text_list",
+    "titled",
+]
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#7f6fbf", "#808080")
+"""Told apart by most kinds of sight, on light and dark ground; after Okabe and Ito."""
+DASHES = ("solid", "dash", "dot", "dashdot")
+MARKS = ("circle", "square", "diamond", "triangle-up", "x", "star")
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #5a6675; --line: #d9dfe6; --back: #ffffff; --tint: #f4f6f9; }
@@ -76,6 +92,29 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def text_list(items: Sequence[str]) -> str:
     """Return a list of plain text."""
     return f"<ul>{''.join(f'<li>{escaped(item)}</li>' for item in items)}</ul>"
+
+
+def figure(
+    identity: str, title: str, data: list[dict[str, Any]], x: Mapping[str, Any], y: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a plot for `page`, with the `title` that its heading may have; titles are plain text.
+
+    Plotly reads a little markup in names, titles and labels: what comes from outside passes `escaped` first.
+    """
+    layout = {
+        "xaxis": x,
+        "yaxis": y,
+        "height": 400,
+        "margin": {"l": 60, "r": 20, "t": 20, "b": 50},
+        "legend": {"orientation": "h", "y": 1.12},
+        "hovermode": "closest",
+    }
+    return {"id": identity, "title": title, "data": data, "layout": layout}
+
+
+def titled(text: str) -> dict[str, Any]:
+    """Return an axis with a title."""
+    return {"title": {"text": text}}
 
 
 def page(title: str, body: str, figures: Sequence[Mapping[str, Any]]) -> str:

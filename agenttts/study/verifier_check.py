@@ -37,6 +37,7 @@ __all__ = [
     "oracle_score",
     "powers_of_two",
     "reliability",
+    "selected_of",
     "selection",
 ]
 
@@ -324,10 +325,11 @@ def oracle_score(values: Sequence[float], n: int) -> float:
 
 def selection(draws: Sequence[Labelled], *, seed: int = 0) -> tuple[Selected, ...]:
     """Return what the verifier, the majority and an oracle select from 1, 2, 4, ... of the draws."""
-    return tuple(_selected(draws, n, seed) for n in powers_of_two(len(draws[0].values)))
+    return tuple(selected_of(draws, n, seed=seed) for n in powers_of_two(len(draws[0].values)))
 
 
-def _selected(draws: Sequence[Labelled], n: int, seed: int) -> Selected:
+def selected_of(draws: Sequence[Labelled], n: int, *, seed: int = 0) -> Selected:
+    """Return what the verifier, the majority and an oracle select from `n` of the draws."""
     best = {d.problem_id: expected_score("best_of_n", n, d.votes, d.values, d.scores) for d in draws}
     vote = {d.problem_id: expected_score("majority", n, d.votes, d.values) for d in draws}
     oracle = {d.problem_id: oracle_score(d.values, n) for d in draws}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,8 +15,8 @@ from agenttts.report.pages import embedded, escaped
 from agenttts.study.comparison import compare_records
 from agenttts.study.comparison_runs import ComparisonResult, RunOutcome
 from agenttts.study.comparison_values import RunRecord
+from tests.report.browsing import HOSTILE, rendered, without_scripts
 
-HOSTILE = "<img src=x onerror=\"document.title='owned'\"></script><script>document.title='owned'</script>"
 SOURCE = "Figures come from simulated models. A simulation says nothing about real models."
 
 
@@ -43,10 +41,6 @@ def result(names: tuple[str, ...] = ("quick", "slow"), message: str = "") -> Com
 
 def made(**more) -> str:
     return comparison_page(result(**more), title="Allocators compared", asked="2 allocators, 9 seeds each")
-
-
-def without_scripts(text: str) -> str:
-    return re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
 
 
 def test_the_page_tells_its_figures_without_javascript():
@@ -97,36 +91,6 @@ def test_without_a_finished_study_the_page_says_so():
 
 def test_the_same_result_gives_the_same_page():
     assert made() == made()
-
-
-def browser() -> str:
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        found = shutil.which(name)
-        if found:
-            return found
-    pytest.skip("no browser: install chromium to run this test")
-
-
-def rendered(text: str, folder: Path) -> str:
-    page = folder / "page.html"
-    page.write_text(text, encoding="utf-8")
-    done = subprocess.run(
-        [
-            browser(),
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            f"--user-data-dir={folder / 'profile'}",
-            "--virtual-time-budget=8000",
-            "--dump-dom",
-            page.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=True,
-    )
-    return without_scripts(done.stdout)
 
 
 def test_a_browser_draws_every_plot_and_runs_nothing_foreign(tmp_path: Path):

@@ -1,0 +1,129 @@
+"""`agenttts diagnose`: what limits the stages of a run, in words, tables and a page with plots."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agenttts._cli.console import clean, fold, print_json, say, say_aside, table
+from agenttts._cli.words import allocation_text, plural, provenance
+from agenttts.errors import RunError
+from agenttts.report.diagnosis_words import cell_table, how_made, plan_words, way_table
+
+if TYPE_CHECKING:
+    from agenttts.study.archive import Archive
+    from agenttts.study.diagnosis import Diagnosis
+    from agenttts.task.task import Task
+
+__all__ = ["diagnosis_text", "run_diagnose"]
+
+LONGEST = 2000
+"""Characters of one sentence."""
+
+
+def run_diagnose(run: str, *, out: Path | None, as_json: bool) -> None:
+    """Diagnose a run, print what was found, and write the page where one is asked for."""
+    from agenttts.study.diagnosis import diagnose
+    from agenttts.study.study import Study
+
+    folder = _folder(run)
+    study = Study.open(folder)
+    archive = study.state().archive
+    if not archive.valid:
+        raise RunError(_nothing(folder, archive))
+    diagnosis = diagnose(study.task, archive)
+    if not diagnosis.cells:
+        raise RunError(
+            f"{folder}: no stage that asks a model has gold, so nothing can be said of its samples.\n"
+            "Give stages a `score` with `verifier` and `gold` in the task file, and run it again"
+        )
+    title = f"{study.task.file.name}: diagnosis of {folder}"
+    source = provenance(study.task, {cell.model for cell in diagnosis.cells})
+    if out is not None:
+        _write(out, diagnosis, title, source)
+    if as_json:
+        page = None if out is None else str(out)
+        print_json({"run": str(folder), **diagnosis.to_json(), "figures_from": source, "page": page})
+    else:
+        say(diagnosis_text(study.task, archive, diagnosis, folder, source))
+    if out is not None:
+        say_aside(f"page written to {out}")
+
+
+def _folder(run: str) -> Path:
+    """Return the folder of a run.
+
+    Raises:
+        RunError: There is none; the nearest name is told.
+    """
+    from agenttts.study.events import EVENTS_FILE
+    from agenttts.study.opening import run_folder
+    from agenttts.study.study import RUNS
+
+    places = [Path(run), run_folder(run)]
+    for folder in places:
+        if (folder / EVENTS_FILE).is_file():
+            return folder
+    logs = {log.parent for parent in (RUNS, Path(run).parent) for log in parent.glob(f"*/{EVENTS_FILE}")}
+    names = {folder.name: folder for folder in sorted(logs)}
+    close = get_close_matches(Path(run).name, names, n=1)
+    hint = f"Did you mean `{names[close[0]]}`?" if close else "`agenttts runs` lists what there is."
+    raise RunError(f"{run}: there is no such run.\n{hint}")
+
+
+def _nothing(folder: Path, archive: Archive) -> str:
+    if not archive.trials:
+        return f"{folder}: no trial has finished yet. Go on with the run first: agenttts optimize {folder}"
+    return (
+        f"{folder}: none of the {plural(len(archive.trials), 'trial')} has a score that means something: too many "
+        "problems failed. `agenttts runs` tells how the run stands"
+    )
+
+
+def _write(out: Path, diagnosis: Diagnosis, title: str, source: str) -> None:
+    from agenttts.report.diagnosis_page import diagnosis_page
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(diagnosis_page(diagnosis, title=title, figures_from=source), encoding="utf-8")
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+def diagnosis_text(task: Task, archive: Archive, diagnosis: Diagnosis, folder: Path, source: str) -> str:
+    """Return a diagnosis for people; sentences in 80 columns, tables as wide as they are."""
+    blocks = [
+        fold(
+            f"{clean(task.file.name)}: diagnosis of {folder}, {plural(diagnosis.n_trials, 'trial')} with scores"
+        )
+    ]
+    blocks += _plan(archive, diagnosis)
+    blocks.append(
+        _table(
+            "Models at each stage, with all samples of the trial that drew the most", *cell_table(diagnosis)
+        )
+    )
+    blocks.append(_table("Ways to select", *way_table(diagnosis)))
+    blocks.append("\n".join(_sentence(text) for text in how_made(diagnosis)))
+    blocks.append(fold(source))
+    return "\n\n".join(blocks)
+
+
+def _plan(archive: Archive, diagnosis: Diagnosis) -> list[str]:
+    best = archive.best()
+    if best is None:
+        return [fold("No allocation within the budget was scored: there is no plan to look at.")]
+    blocks = [fold(f"The plan is trial {best.number}: {allocation_text(best.allocation)}")]
+    for way in diagnosis.plan:
+        cell = next(c for c in diagnosis.cells if (c.stage, c.model) == (way.stage, way.model))
+        blocks.append("\n".join([clean(way.stage), *(_sentence(text) for text in plan_words(way, cell))]))
+    return blocks
+
+
+def _sentence(text: str) -> str:
+    return fold(clean(text, limit=LONGEST), first="  - ", rest="    ")
+
+
+def _table(title: str, head: list[str], rows: list[list[str]]) -> str:
+    return f"{title}\n{table(head, [[clean(cell) for cell in row] for row in rows])}"
