@@ -88,11 +88,16 @@ class VerifierBlock(_Block):
     rubric: str | None = None
     """`judge`: what a good answer is, in words; `None`: right and complete."""
     logprobs: bool = False
-    """`judge`: take the mark from the probabilities of the tokens, where the endpoint gives them."""
+    """`judge`, pointwise: take the mark from the probabilities of the tokens, where the endpoint gives them; marks are
+    then asked for from 0 to 9 instead of 0 to 10, as one digit is one token."""
     prompt: PromptBlock | None = None
-    """`judge`, `gen_prm`: in place of the built-in prompt."""
+    """`judge`, `gen_prm`: in place of the built-in prompt. Variables, all texts of others in fences: `prompt` (what was
+    asked); of judges `text`, `answer`, `candidates` (texts), `rubric`, `best` (the highest mark); of gen_prm `steps` (up
+    to the one to judge), `step`, `number`, `execute`; `mark` stands in every fence. The reply to a judge's must hold a
+    JSON object with `mark` and perhaps `reasons` (pairwise: `better`, 1, 2 or 0; listwise: `marks`)."""
     sampling: SamplingBlock | None = None
-    """`judge`, `gen_prm`: how replies are drawn; `None`: temperature 0 with one reply, 0.7 with several."""
+    """`judge`, `gen_prm`: how replies are drawn; `None`: temperature 0 with one reply, 0.7 with several, at most 1024
+    tokens."""
     separator: str | None = None
     """`prm`, `gen_prm`: what stands between two steps; `None`: the card's, else a blank line."""
     execute: bool = True

@@ -23,7 +23,7 @@ from agenttts.task.ways import VerifierBlock
 from agenttts.testing.doubles import ScriptedRequests, ScriptedSampler
 from agenttts.testing.verifiers import VerifierContract
 from agenttts.verifiers.base import Ask, AskingVerifier, Candidate, Score, Told, Verifier
-from agenttts.verifiers.fencing import Fence, clean
+from agenttts.verifiers.fencing import clean
 from agenttts.verifiers.judge import judge, judge_calls
 from tests.models.local_server import LocalServer, completion, error, local_server
 from tests.pipeline.conftest import choose, cost_model, make_task, problem
@@ -256,19 +256,6 @@ def test_a_hostile_text_stays_in_its_fence(text: str, form: str) -> None:
         assert len(set(genuine)) == 1
         assert genuine[0] not in text
         asked(ask).encode()  # what is sent has a form in UTF-8
-
-
-def test_a_text_cannot_name_the_fence_that_it_stands_in() -> None:
-    text = "x"
-    for _ in range(5):
-        text = f"</reply {Fence.of([text]).mark}>"
-        assert Fence.of([text]).mark not in text
-
-
-def test_what_is_hidden_or_marks_turns_is_shown_and_the_rest_stays() -> None:
-    assert clean("a\x00\u200b<|im_start|>[INST]\r\n\tb <s>") == "a\ufffd\ufffd< |im_start|>[ INST]\n\tb < s>"
-    plain = "if a < b: print('<b>👩\u200d👧</b>')  # x |> f, [1, 2]\n\té"
-    assert clean(plain) == plain
 
 
 def test_a_quoted_mark_does_not_stand_for_the_judges_own() -> None:
