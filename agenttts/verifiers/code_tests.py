@@ -216,19 +216,27 @@ def completed(answer: str, prompt: str, entry_point: str) -> str:
     """
     if not prompt:
         return answer
-    name = re.match(r"\w*", entry_point.strip())
-    head = rf"^(async\s+)?(def|class)\s+{re.escape(name.group() if name else '')}\b"
-    if re.search(head, answer, re.MULTILINE):
-        begin = re.search(head, prompt, re.MULTILINE)
+    begun = re.match(r"\w*", entry_point.strip())
+    name = re.escape(begun.group() if begun else "")
+    definition = re.compile(rf"^((async\s+)?def|class)\s+{name}\b|^{name}\s*=[^=]", re.MULTILINE)
+    if definition.search(answer):
+        begin = definition.search(prompt)
         above = prompt[: begin.start()] if begin else ""
         return f"{above}\n{answer}" if _compiles(above) else answer
-    bodies = (answer, f"    {answer}", textwrap.indent(answer, "    "))
-    return next((whole for body in bodies if _compiles(whole := prompt + body)), prompt + answer)
+    return next((whole for body in _bodies(answer) if _compiles(whole := prompt + body)), prompt + answer)
+
+
+def _bodies(answer: str) -> tuple[str, ...]:
+    """Return what may have been meant by a body: what reads a reply may have taken its indentation away."""
+    answer = answer.lstrip("\n")
+    if answer[:1] in {" ", "\t"}:
+        return (answer,)
+    return (textwrap.indent(answer, "    "), f"    {answer}", answer)
 
 
 def _compiles(source: str) -> bool:
     try:
-        ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        _parsed(source, "it")
+    except ValueError:
         return False
     return True
