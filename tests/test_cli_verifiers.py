@@ -45,10 +45,32 @@ def test_every_kind_is_listed_with_what_it_does():
 def test_cards_of_the_project_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "verifiers").mkdir()
-    (tmp_path / "verifiers" / "mine.yaml").write_text("kind: agreement\n")
-    listed = json.loads(agenttts("verifiers", "--json").stdout)
-    assert {"name": "mine", "path": str(tmp_path / "verifiers" / "mine.yaml")} in listed["cards"]
-    assert "mine" in agenttts("verifiers").stdout
+    (tmp_path / "verifiers" / "mine.yaml").write_text("description: How alike.\nverifier: agreement\n")
+    (tmp_path / "verifiers" / "broken.yaml").write_text("verifier: [\n")
+    cards = {card["name"]: card for card in json.loads(agenttts("verifiers", "--json").stdout)["cards"]}
+    path = str(tmp_path / "verifiers" / "mine.yaml")
+    assert cards["mine"] == {"name": "mine", "path": path, "does": "How alike."}
+    assert cards["broken"]["does"].startswith("cannot be read: ")
+    assert "How alike." in agenttts("verifiers").stdout
+
+
+def test_best_of_n_by_agreement_is_the_vote(place: str):
+    assert "Scores compare all 4 samples of a problem" in words(tiny("agreement", place).stdout)
+    last = json.loads(tiny("agreement", place, "--json").stdout)["check"]["selected"][-1]
+    assert last["verifier"]["mean"] == last["majority"]["mean"]
+
+
+def test_how_sure_a_model_was_is_checked_with_the_probabilities_of_its_tokens(place: str):
+    done = json.loads(tiny("self_certainty", place, "--json").stdout)
+    assert done["check"]["n_scored"] == 48
+    assert done["unscored_because"] == ""
+
+
+def test_a_verifier_that_can_score_nothing_says_why(recorded_task: Path):
+    done = agenttts("verifiers", "check", "self_certainty", "--task", recorded_task, "--samples", "2")
+    assert done.exit_code == 4
+    assert "The verifier gave no sample a score" in words(done.stdout)
+    assert "no log-probabilities of its tokens" in words(done.stdout)
 
 
 def test_the_tiny_reward_model_is_checked_and_a_second_check_pays_nothing(place: str):

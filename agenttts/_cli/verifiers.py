@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -11,6 +12,8 @@ import typer
 from agenttts._cli.console import PROVIDER_FAILED, clean, fold, print_json, say, table
 from agenttts._cli.words import cost_text, plural, provenance
 from agenttts.catalogue import verifier_card_files
+from agenttts.errors import TaskFileError
+from agenttts.task.reading import read_document
 from agenttts.verifiers.named import KINDS, ORACLE, named_verifier
 
 if TYPE_CHECKING:
@@ -51,19 +54,29 @@ LABEL = 12
 
 def run_verifiers(*, as_json: bool) -> None:
     """List the kinds of verifiers and the cards of the user's project and of the catalogue."""
-    cards = list(verifier_card_files().values())
+    cards = [(name, str(path), _description(path)) for name, path in verifier_card_files().items()]
     if as_json:
         kinds = [{"kind": kind, "does": ABOUT[kind]} for kind in KINDS]
-        print_json({"kinds": kinds, "cards": [{"name": p.stem, "path": str(p)} for p in cards]})
+        listed = [dict(zip(("name", "path", "does"), card, strict=True)) for card in cards]
+        print_json({"kinds": kinds, "cards": listed})
         return
     say(table(["kind", "does"], [[kind, ABOUT[kind]] for kind in KINDS]))
     say()
     if cards:
-        say(table(["card", "file"], [[clean(path.stem), clean(path)] for path in cards]))
+        say(table(["card", "does"], [[clean(name), clean(does)] for name, _, does in cards]))
     else:
         say("No cards. Those of your project lie in verifiers/*.yaml.")
     say()
     say(f"Check one: agenttts verifiers check tiny_prm --task tiny ({ORACLE}: gold itself, for comparison)")
+
+
+def _description(path: Path) -> str:
+    """Return the first line of a card's description; why it cannot be read, where it cannot."""
+    try:
+        text = str(read_document(path).data.get("description", "")).strip()
+    except TaskFileError as error:
+        return f"cannot be read: {error.mistakes[0].message}"
+    return text.splitlines()[0] if text else ""
 
 
 # --- the check -------------------------------------------------------------------------------------------------------
