@@ -145,11 +145,15 @@ def _choice(choice: Any) -> dict[str, Any]:
     message = getattr(choice, "message", None)
     fields = ("content", "refusal", "reasoning_content")
     logprobs: Any = getattr(choice, "logprobs", None)
+    # What the protocol lacks: tokens of each choice, and what stopped it (vLLM).
+    more = getattr(choice, "provider_specific_fields", None) or {}
+    stop_reason = {"stop_reason": more["stop_reason"]} if "stop_reason" in more else {}
     return {
         "index": getattr(choice, "index", None),
         "finish_reason": getattr(choice, "finish_reason", None),
         "message": {name: getattr(message, name, None) for name in fields},
-        "usage": getattr(choice, "usage", None),
+        "usage": getattr(choice, "usage", None) or more.get("usage"),
+        **stop_reason,
         "logprobs": logprobs.model_dump() if hasattr(logprobs, "model_dump") else logprobs,
     }
 

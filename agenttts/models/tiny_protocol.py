@@ -248,12 +248,17 @@ def _choice(index: int, generation: Generation, asked: Asked) -> dict[str, Any]:
 
 def _stop_reason(generation: Generation, asked: Asked) -> dict[str, str | None]:
     """Return the stop string that ended a choice, as vLLM tells it: `None` where the model did."""
-    stops = [stop for prompt in asked.prompts for stop in prompt.stop]
+    first = asked.prompts[
+        0
+    ]  # stops are the same for all prompts of a request, and a beginning has no other beside it
+    stops = first.stop
     if not stops:
         return {}
-    cut = generation.finish_reason == "stop" and not generation.ended
-    text = "".join(generation.token_texts)
-    return {"stop_reason": next((stop for stop in stops if stop in text), stops[0]) if cut else None}
+    if generation.ended or generation.finish_reason != "stop":
+        return {"stop_reason": None}
+    written = "".join(generation.token_texts)
+    start = len(generation.text) + (first.begins_with_space and written.startswith(" "))
+    return {"stop_reason": next((stop for stop in stops if written.startswith(stop, start)), None)}
 
 
 def _logprob_block(generation: Generation, asked: Asked) -> dict[str, Any]:
