@@ -11,6 +11,7 @@ from agenttts.task.schema import NEEDS_GOLD, TaskFile, VerifierBlock
 from agenttts.task.task import Task
 from agenttts.verifiers.base import Candidate, Verifier
 from agenttts.verifiers.build import build
+from agenttts.verifiers.code import CodeVerifier
 
 
 @pytest.fixture
@@ -65,3 +66,16 @@ def test_functions_need_trust(task: Task) -> None:
     untrusted = Task(file=task.file, folder=task.folder, cards={}, search=(), trusted=False)
     with pytest.raises(TrustError):
         build(VerifierBlock(kind="function", function="own.py:check"), untrusted)
+
+
+async def test_code_is_built_with_its_settings(task: Task) -> None:
+    block = VerifierBlock(
+        kind="code", tests="t", partial=True, timeout_s=3, memory_mb=300, isolation="process"
+    )
+    verifier = build(block, task)
+    assert isinstance(verifier, CodeVerifier)
+    assert (verifier.limits.timeout_s, verifier.limits.memory_mb) == (3, 300)
+    assert verifier.isolation == "process"
+    problem = Problem("p", {"t": ["assert f() == 1", "assert f() == 2"]})
+    (score,) = await verifier.score(problem, [Candidate("", "", "def f():\n    return 1\n")])
+    assert score.value == 0.5
