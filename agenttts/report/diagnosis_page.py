@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 __all__ = ["diagnosis_page"]
 
 Figure = dict[str, Any]
+MOST = 0.9
+"""Share of a model's problems that a way must have seen to be drawn beside its coverage: else they cannot be compared."""
+NAMES = {"type": "category", "automargin": True}
+BESIDE = {"orientation": "v", "x": 1.01, "y": 1}
+"""A legend with room for many lines."""
 
 
 def diagnosis_page(diagnosis: Diagnosis, *, title: str, figures_from: str) -> str:
@@ -108,11 +113,13 @@ def _samples_figure(identity: str, stage: str, cells: Sequence[CellDiagnosis]) -
         data += [
             _line(way.curve, f"{name} {escaped(way.label)}", colour, mark, DASHES[1])
             for way in cell.ways
-            if way.label != "majority" and len(way.curve) > 1
+            if way.label != "majority" and len(way.curve) > 1 and way.coverage.n >= MOST * cell.n_problems
         ]
     x = {**titled("samples"), "type": "log", "dtick": 0.30103}  # the logarithm of 2
     title = f"{stage}: coverage and what is selected, by number of samples"
-    return figure(identity, title, data, x, {**titled("score"), "range": [0, 1.02]})
+    made = figure(identity, title, data, x, {**titled("score"), "range": [0, 1.02]})
+    made["layout"]["legend"] = BESIDE
+    return made
 
 
 def _line(curve: Mapping[int, Interval], name: str, colour: str, mark: str, dash: str) -> Figure:
@@ -136,7 +143,7 @@ def _line(curve: Mapping[int, Interval], name: str, colour: str, mark: str, dash
 
 
 def _mix_figure(cells: Sequence[CellDiagnosis]) -> Figure:
-    names = [escaped(f"{cell.stage}, {cell.model} x{max(cell.coverage)}") for cell in cells]
+    names = [_label(cell.stage, f"{cell.model} x{max(cell.coverage)}") for cell in cells]
     parts = (
         ("right samples alone", [cell.mix.all_right for cell in cells], COLOURS[2]),
         ("both", [cell.mix.mixed for cell in cells], COLOURS[5]),
@@ -147,14 +154,19 @@ def _mix_figure(cells: Sequence[CellDiagnosis]) -> Figure:
         for name, shares, colour in parts
     ]
     title = "Share of problems by what their samples are: selecting matters where they are both"
-    made = figure("mix", title, data, {"type": "category"}, {**titled("share of problems"), "range": [0, 1]})
+    made = figure("mix", title, data, NAMES, {**titled("share of problems"), "range": [0, 1]})
     made["layout"]["barmode"] = "stack"
     return made
 
 
+def _label(*lines: str) -> str:
+    """Return the label of a bar; plotly reads the line break in it, and nothing in the lines."""
+    return "<br>".join(escaped(line) for line in lines)
+
+
 def _verifier_figure(ways: Sequence[WayDiagnosis]) -> Figure:
     names = [
-        escaped(f"{way.stage}, {way.model} x{way.n_samples} {way.label}, trial {way.trial}") for way in ways
+        _label(way.stage, f"{way.model} x{way.n_samples}", way.label, f"trial {way.trial}") for way in ways
     ]
     data = []
     for place, kind in enumerate(("majority", "verifier", "oracle")):
@@ -175,4 +187,4 @@ def _verifier_figure(ways: Sequence[WayDiagnosis]) -> Figure:
             }
         )
     title = "The verifier's gap: best-of-n by vote, by verifier and by an oracle, on the same samples"
-    return figure("verifier", title, data, {"type": "category"}, {**titled("score"), "range": [0, 1.02]})
+    return figure("verifier", title, data, NAMES, {**titled("score"), "range": [0, 1.02]})
