@@ -103,6 +103,7 @@ def _figures(task: Task, result: StudyResult, best: Trial) -> str:
     if result.alternative is not None:
         lines.append(_line("cheaper", _alternative_words(result)))
     lines.append(_line("cost", charged_text(best.charged, result.budget)))
+    lines += [_line("break-even", clean(str(one))) for one in result.break_even]
     lines += [_line("unparsed", text) for text in unparsed_lines(task, best.unparsed)]
     return "\n".join(lines)
 
@@ -267,6 +268,7 @@ def result_json(task: Task, result: StudyResult, folder: Path, *, resumed: bool)
         "n_feasible": result.n_feasible,
         "n_allocations": result.n_allocations,
         "plan": _plan_json(result),
+        "break_even": [asdict(one) for one in result.break_even],
         **advice_json(result),
         "figures_from": provenance(task, models) if models else "",
     }

@@ -62,6 +62,9 @@ class Provenance:
     """Everything that the search paid."""
     study_id: str = ""
     note: str = ""
+    break_even: Mapping[str, int | None] = field(default_factory=dict)
+    """Stage that problems share and that the search could have left out -> problems per context from which the plan
+    costs no more per problem than the cheapest trial without it that scored no less; `None`: there is no such number."""
 
 
 @dataclass(frozen=True)

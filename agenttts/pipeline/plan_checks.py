@@ -90,12 +90,16 @@ def misfits(allocation: Allocation, task: Task) -> list[str]:
         if choice.stage in stages:
             block = stages[choice.stage]
             found += _choice_misfits(choice, task, block.ways)
-            found += _threshold_misfits(choice, runs_on_condition=block.when is not None)
+            found += _threshold_misfits(
+                choice, runs_on_condition=block.when is not None, optional=block.optional
+            )
     return found
 
 
-def _threshold_misfits(choice: StageChoice, *, runs_on_condition: bool) -> Iterator[str]:
+def _threshold_misfits(choice: StageChoice, *, runs_on_condition: bool, optional: bool) -> Iterator[str]:
     below = choice.below
+    if optional and below == 0:
+        return
     if not runs_on_condition and below is not None:
         yield f"allocation: stage {choice.stage} runs on every problem (it has no `when`): it takes no `below`"
     if runs_on_condition and (isinstance(below, bool) or not isinstance(below, int | float) or below < 0):

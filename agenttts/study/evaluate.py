@@ -295,9 +295,12 @@ async def evaluate(
         ProviderError: One that stops the run: wrong key, endpoint down.
         SearchBudgetExhausted: The ledger behind the sampler allows no more.
         RecordedMissError: A draw that was not recorded is needed.
+        DataError: Problems of one context differ in what a stage that they share reads.
     """
     from agenttts.pipeline.pipeline import Pipeline
+    from agenttts.task.sharing import refuse_unlike
 
+    refuse_unlike(task.file, problems)
     runner = pipeline_runner(Pipeline.build(task), clients, sampler, cost_model)
     gate = asyncio.Semaphore(concurrency)
     return await run_problems(

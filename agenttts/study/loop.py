@@ -43,6 +43,7 @@ from agenttts.study.result import Observer, ProgressEvent, StudyOptions
 from agenttts.study.session import Session
 from agenttts.study.statistics import Interval, mean_interval
 from agenttts.study.trials import evaluate_trial
+from agenttts.task.sharing import refuse_unlike
 
 if TYPE_CHECKING:
     import numpy as np
@@ -307,6 +308,10 @@ class Loop:
         problems = wanted[:n]
         if not problems:
             return "the search budget leaves too little for it" if wanted else "the test split is empty"
+        try:
+            refuse_unlike(self._task.file, problems)
+        except errors.DataError as error:
+            return str(error)
         self._progress.tell("confirming")
         try:
             evaluations = await run_all([self._evaluate_final(session, t, problems) for t in finalists])

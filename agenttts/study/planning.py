@@ -36,6 +36,7 @@ def save_plan(
             spent=result.spent,
             study_id=str(state.started["study_id"]),
             note=result.message,
+            break_even={one.stage: one.count for one in result.break_even},
         ),
     ).save(path)
 

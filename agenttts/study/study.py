@@ -17,6 +17,7 @@ from agenttts.budgets.cost_model import CostModel
 from agenttts.errors import ProviderError, RunError, SearchBudgetExhausted
 from agenttts.store.sql import same_store, what_is_kept, without_password
 from agenttts.study.archive import Archive
+from agenttts.study.break_even import break_even
 from agenttts.study.confirm import alternative, confirmation, held_back
 from agenttts.study.events import EVENTS_FILE, EventLog, StudyState, fold, read_events
 from agenttts.study.loop import Loop, Progress
@@ -359,6 +360,9 @@ class Study:
             insights=archive.insights,
             spent_on_task=None if state.spent_on_task is None else Cost(**state.spent_on_task),
             planner=planner_use(options.planner, state.rounds, state.planner_bill),
+            break_even=()
+            if best is None
+            else break_even(self.task.file, best, archive.trials, options.budget),
         )
 
     def _save_plan(self, message: str) -> None:

@@ -32,7 +32,10 @@ def condition_faults(
 def scored_fault(document: Document, name: str, stages: Mapping[str, StageDraft]) -> Iterator[Mistake]:
     """Yield the mistake in scoring a stage that problems may pass by without an answer."""
     stage = stages.get(name)
-    if stage is not None and stage.when is not None and stage.when.measure == "answer":
+    if stage is not None and stage.optional:
+        message = f"`{name}` may be left out, and then has no answer that could be scored."
+        yield document.mistake(("score", "stage"), message, f"Leave `optional` out of `{name}`.")
+    elif stage is not None and stage.when is not None and stage.when.measure == "answer":
         message = f"`{name}` has no answer on the problems that are not sent to it."
         hint = f"Score a stage with `otherwise: {name}`."
         yield document.mistake(("score", "stage"), message, hint)
