@@ -45,7 +45,8 @@ class StudyState:
     """How the last run of the study ended; `None` while it runs, or where it was killed."""
 
     n_paid: int = 0
-    """Completions paid for: as counted by the store at the end of a run, else by the trials in the log."""
+    """Completions paid for: as counted by the store at the end of a run. Where a run is in work or was killed, at
+    least so many: those counted by then, or those of the trials in the log."""
     n_reused: int = 0
     """Draws used without paying for them (again): by the pilot, the trials and the confirmation; where the search
     budget cut trials off, also by these."""
@@ -74,11 +75,13 @@ def fold(events: Iterable[Event]) -> StudyState:
     rounds: dict[int, Event] = {}
     trials: dict[int, Trial] = {}
     bills: dict[str, Event] = {}
+    n_told = 0
     for event in events:
         kind = event["event"]
         if not last and kind != "started":
             raise RunError("the event log does not begin with the start of a study")
         bills.update({name: event[name] for name in BILLS if event.get(name) is not None})
+        n_told = event.get("n_paid", n_told) if kind == "ended" else n_told
         if kind == "round":
             rounds.setdefault(event["round"], event)
         elif kind == "trial":
@@ -90,7 +93,7 @@ def fold(events: Iterable[Event]) -> StudyState:
     if not last:
         raise RunError("the event log is empty")
     planned = tuple(rounds[n] for n in sorted(rounds))
-    return _state(last, planned, _archive(planned, trials.values()), bills)
+    return _state(last, planned, _archive(planned, trials.values()), bills, n_told)
 
 
 def _archive(rounds: Iterable[Event], trials: Iterable[Trial]) -> Archive:
@@ -103,7 +106,11 @@ def _archive(rounds: Iterable[Event], trials: Iterable[Trial]) -> Archive:
 
 
 def _state(
-    last: Mapping[str, Event], rounds: tuple[Event, ...], archive: Archive, bills: Mapping[str, Event]
+    last: Mapping[str, Event],
+    rounds: tuple[Event, ...],
+    archive: Archive,
+    bills: Mapping[str, Event],
+    n_told: int,
 ) -> StudyState:
     started, pilot, confirmed, ended = (last.get(kind) for kind in ("started", "pilot", "confirmed", "ended"))
     assert started is not None  # noqa: S101 - `fold` has seen it
@@ -111,9 +118,11 @@ def _state(
     draws = [(pilot["n_paid"], pilot["n_reused"])] if pilot is not None else []
     draws += [(trial.n_paid, trial.n_reused) for trial in archive.trials]
     draws += [(entry["n_paid"], entry["n_reused"]) for entry in finals]
-    n_paid = sum(paid for paid, _ in draws)
-    if ended is not None:
-        n_paid = ended.get("n_paid", n_paid)
+    # A run that did not come to count has paid at least for what an earlier one had counted.
+    n_paid, n_reused = max(n_told, sum(paid for paid, _ in draws)), sum(reused for _, reused in draws)
+    if ended is not None and "n_paid" in ended:
+        n_paid = ended["n_paid"]
+        n_reused = ended.get("n_reused", max(0, sum(map(sum, draws)) - n_paid))
     return StudyState(
         started={**started, "options": last.get("options", started)["options"]},
         pilot=pilot,
@@ -122,7 +131,7 @@ def _state(
         confirmed=confirmed,
         ended=ended,
         n_paid=n_paid,
-        n_reused=(ended or {}).get("n_reused", max(0, sum(map(sum, draws)) - n_paid)),
+        n_reused=n_reused,
         **bills,
     )
 

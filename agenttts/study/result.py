@@ -11,7 +11,6 @@ from agenttts.allocators.base import Insight
 from agenttts.budgets.cards import ModelCard
 from agenttts.budgets.cost import Budget, Cost, Unit
 from agenttts.study.archive import ProblemFailure, Trial
-from agenttts.study.break_even import BreakEven
 from agenttts.study.statistics import Interval, PairedDifference
 
 __all__ = [
@@ -211,7 +210,7 @@ class StudyResult:
     n_reused: int
     """Draws it used without paying for them (again)."""
     n_paid_now: int
-    """Draws paid for by the last call of `run`; 0 where the study was finished already."""
+    """Draws paid for by the last call of `run`; 0 where the study was finished already or the process was killed."""
     trials: tuple[Trial, ...]
     failures: tuple[tuple[int, ProblemFailure], ...]
     """(trial number, failure): every problem of a trial that has no score."""
@@ -231,8 +230,6 @@ class StudyResult:
     """Requests to the planner paid for by the last call of `run`."""
     planner: PlannerUse | None = None
     """`None` where no planner was asked."""
-    break_even: tuple[BreakEven, ...] = ()
-    """Of each stage of the plan that problems share and that may be left out."""
 
     @property
     def counted_by(self) -> dict[str, tuple[str, ...]]:

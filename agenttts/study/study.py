@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from agenttts.budgets.cost import Budget, Cost
 from agenttts.budgets.cost_model import CostModel
-from agenttts.errors import ProviderError, RunError, SearchBudgetExhausted
+from agenttts.errors import ProviderError, RunError, SearchBudgetExhausted, StoreError
 from agenttts.store.sql import same_store, what_is_kept, without_password
 from agenttts.study.archive import Archive
-from agenttts.study.break_even import break_even
 from agenttts.study.confirm import alternative, confirmation, held_back
 from agenttts.study.events import EVENTS_FILE, EventLog, StudyState, fold, read_events
 from agenttts.study.loop import Loop, Progress
@@ -221,26 +220,41 @@ class Study:
     async def _run_locked(self, state: StudyState, log: EventLog, progress: Progress) -> None:
         options = self.options
         loop = Loop(self.task, options, state, log, progress)
+        counts: dict[str, int] = {}
         try:
             async with self._session(state, options.search_budget, progress) as session:
                 progress.session = session
-                await self._run_session(session, options, loop, log, progress)
+                n_before, reused_before = await session.n_paid(), self.state().n_reused
+                try:
+                    await self._run_session(session, options, loop, log, progress, n_before, reused_before)
+                except BaseException:
+                    # Problems that were cut off stand in no trial; the store knows of their draws while it is open.
+                    counts = await _counted(session, progress, n_before, reused_before)
+                    raise
         except (asyncio.CancelledError, KeyboardInterrupt):
             # The session is closed: whatever has arrived is in the store.
-            self._end(log, progress, "interrupted", f"the run was interrupted. {self._resume_hint()}")
+            self._end(
+                log, progress, "interrupted", f"the run was interrupted. {self._resume_hint()}", **counts
+            )
             raise
         except Exception as error:
             cause = f"{type(error).__name__}: {error}"
-            self._end(log, progress, "interrupted", f"{cause}\n{self._resume_hint()}")
+            self._end(log, progress, "interrupted", f"{cause}\n{self._resume_hint()}", **counts)
             if isinstance(error, ProviderError):
                 error.add_note(self._resume_hint())
             raise
 
     async def _run_session(
-        self, session: Session, options: StudyOptions, loop: Loop, log: EventLog, progress: Progress
+        self,
+        session: Session,
+        options: StudyOptions,
+        loop: Loop,
+        log: EventLog,
+        progress: Progress,
+        n_before: int,
+        reused_before: int,
     ) -> None:
         status: StudyStatus = "finished"
-        n_before, reused_before = await session.n_paid(), self.state().n_reused
         cap = options.search_budget
         if cap is not None:
             session.set_cap(replace(cap, amount=cap.amount - held_back(options)))
@@ -312,6 +326,7 @@ class Study:
             message=message,
             no_confirmation_because=unconfirmed,
             **({} if progress.session is None else progress.session.paid()),
+            n_paid_now=progress.n_paid,
             **{name: count for name, count in counts.items() if count is not None},
         )
         progress.tell("ended", message=message)
@@ -349,7 +364,7 @@ class Study:
             spent=CostModel(self.task.cards).nothing() if state.spent is None else Cost(**state.spent),
             n_paid=state.n_paid,
             n_reused=state.n_reused,
-            n_paid_now=0,
+            n_paid_now=0 if ended["status"] == "finished" else ended.get("n_paid_now", 0),
             trials=archive.trials,
             failures=tuple((trial.number, entry) for trial in archive.trials for entry in trial.failures),
             plan_path=plan if plan.exists() else None,
@@ -360,9 +375,6 @@ class Study:
             insights=archive.insights,
             spent_on_task=None if state.spent_on_task is None else Cost(**state.spent_on_task),
             planner=planner_use(options.planner, state.rounds, state.planner_bill),
-            break_even=()
-            if best is None
-            else break_even(self.task.file, best, archive.trials, options.budget),
         )
 
     def _save_plan(self, message: str) -> None:
@@ -371,6 +383,19 @@ class Study:
         result = replace(self.result(), message=message)
         if result.best is not None:
             save_plan(self.folder / PLAN_FILE, self.task, result, result.best, self.options, self.state())
+
+
+async def _counted(session: Session, progress: Progress, n_before: int, reused_before: int) -> dict[str, int]:
+    """Return what a run that is cut off has paid and reused, by the store; empty where that cannot tell any more.
+
+    To be called while the error or cancel that ends the run is on its way up: none is raised here.
+    """
+    try:
+        n_paid = await asyncio.shield(session.n_paid())
+    except (StoreError, asyncio.CancelledError):
+        return {}
+    progress.n_paid = n_paid - n_before
+    return {"n_paid": n_paid, "n_reused": reused_before + progress.n_reused}
 
 
 def _n_asked(state: StudyState) -> int:
