@@ -25,6 +25,7 @@ from agenttts.task.splits import MISSING, Parts, lookup
 from agenttts.task.templates import Known, faults
 from agenttts.task.verifier_cards import PROMPT_VARIABLES
 from agenttts.task.verifier_faults import verifier_faults
+from agenttts.task.way_faults import cascade_faults, mode_faults
 
 __all__ = ["Setting", "check_cards", "check_gold", "check_names"]
 
@@ -62,6 +63,8 @@ def check_names(setting: Setting) -> Iterator[Mistake]:
         yield from _prompts(setting, at, stage)
         yield from _parse(setting, (*at, "parse"), stage)
         yield from _labels(document, (*at, "select"), stage)
+        yield from mode_faults(document, at, stage, setting.models)
+        yield from cascade_faults(document, at, stage)
         yield from condition_faults(document, at, name, draft.stages)
         if stage.function is not None:
             yield from _function(setting, (*at, "function"), stage.function)
@@ -237,14 +240,13 @@ def _pattern(document: Document, at: Loc, pattern: str) -> Iterator[Mistake]:
 
 
 def _labels(document: Document, at: Loc, stage: StageDraft) -> Iterator[Mistake]:
-    first: dict[str, int] = {}
+    taken: set[str] = set()
     for index, select in enumerate(stage.select):
-        if select is None:
-            continue
-        if select.name in first:
-            message = f"two ways to select are called `{select.name}`."
+        names = [way.name for way in select.ways] if select is not None else []
+        for name in sorted(taken & set(names)):
+            message = f"two ways to select are called `{name}`."
             yield document.mistake((*at, index), message, "Give one of them another `label`.")
-        first.setdefault(select.name, index)
+        taken |= set(names)
 
 
 def _verifier(setting: Setting, at: Loc, verifier: VerifierBlock) -> Iterator[Mistake]:
@@ -275,9 +277,13 @@ def _hidden_tests(setting: Setting) -> Iterator[Mistake]:
     scoring = {verifier.tests for at, verifier in blocks if at[2:3] != ("select",)}
     for at, verifier in blocks:
         if at[2:3] == ("select",) and verifier.tests is not None and verifier.tests in scoring:
-            message = f"the task is scored by the tests in `{verifier.tests}`, so nothing may be selected by them."
+            message = (
+                f"the task is scored by the tests in `{verifier.tests}`, so nothing may be selected by them."
+            )
             yield setting.document.mistake(
-                (*at, "tests"), message, "Name a field with public tests, such as the examples of the statement."
+                (*at, "tests"),
+                message,
+                "Name a field with public tests, such as the examples of the statement.",
             )
 
 

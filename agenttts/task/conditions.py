@@ -12,10 +12,8 @@ from agenttts.task.schema import ParseBlock
 
 __all__ = ["condition_faults", "scored_fault"]
 
-UNVOTED = ("fusion", "list_vote")
+UNVOTED = ("agreed_fusion", "fusion", "list_vote")
 """Selectors whose answer no single sample need hold, so that no share of samples agrees with it."""
-SCORED = ("best_of_n", "weighted_vote")
-"""Selectors with a verifier."""
 
 
 def condition_faults(
@@ -109,9 +107,10 @@ def _measurable(document: Document, at: Loc, when: WhenBlock, watched: StageDraf
             hint = "Without votes there is no agreement: leave it out of its `select`."
             yield document.mistake(at, message, hint)
     else:
-        for kind in dict.fromkeys(kind for kind in kinds or ["majority"] if kind not in SCORED):
+        unscored = [way.kind for way in watched.select if way is not None and way.verifier is None]
+        for kind in dict.fromkeys(unscored if kinds else ["majority"]):
             message = f"`{when.stage}` may select by {kind}, which asks no verifier."
-            hint = f"Let its `select` hold {' and '.join(SCORED)} only, or use `measure: agreement`."
+            hint = "Let its `select` hold ways with a `verifier` only, or use `measure: agreement`."
             yield document.mistake(at, message, hint)
 
 

@@ -26,6 +26,7 @@ from agenttts.task.sharing import queries_per_context, sharing_faults
 from agenttts.task.splits import Complaint, Parts, divide
 from agenttts.task.task import Task
 from agenttts.task.verifier_cards import with_cards
+from agenttts.task.way_faults import continuing_faults
 from agenttts.task.wording import validated
 
 __all__ = ["load_task"]
@@ -78,6 +79,7 @@ def load_task(
         problems = parts.search if parts else ()
         mistakes += sharing_faults(document, name, draft.stages, setting.fields, problems, folder)
     cards = named_cards(draft, book, served_by) if book else {}
+    mistakes += continuing_faults(document, draft, cards)
     used_unit = unit or (draft.budget.unit if draft.budget else None)
     if used_unit is not None and book is not None:
         mistakes += check_cards(document, cards, book.origins, used_unit)

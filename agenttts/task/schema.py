@@ -142,6 +142,8 @@ class StageScoreBlock(_Block):
     def _gold(self) -> StageScoreBlock:
         if self.verifier.kind in NEEDS_GOLD and self.gold is None:
             raise ValueError(f"verifier {self.verifier.kind} needs `gold`")
+        if several := self.verifier.knobs:
+            raise ValueError(f"`{several[0]}` of what scores takes one value")
         return self
 
 
@@ -214,6 +216,9 @@ class StageBlock(_Block):
             raise ValueError(f"a function stage takes no {', '.join(sorted(extra))}")
         if self.pool and self.when is None:
             raise ValueError("`pool` needs `when`, which names the stage to vote together with")
+        stops = self.sampling.stop or any(mode.stop for mode in self.modes.values())
+        if stops and any(way.kind in {"beam", "dvts"} for way in self.select):
+            raise ValueError("`stop` ends a reply, and beam and dvts could not tell its end from that of a step")
         if self.optional and self.shared_by is None:
             raise ValueError("`optional` is for stages with `shared_by`")
         if self.shared_by is not None and (self.when is not None or self.otherwise is not None):

@@ -144,6 +144,11 @@ class VerifierBlock(_Block):
         """Name in labels."""
         return self.kind
 
+    @property
+    def knobs(self) -> list[str]:
+        """Names of the settings that hold several values."""
+        return [name for name in ("aggregate", "samples") if len(getattr(self, name)) > 1]
+
 
 NEEDS_GOLD = frozenset({"exact", "set_f1", "token_f1", "numeric", "choice", "math"})
 """Verifiers that compare with a gold field; they cannot select, because production has no gold."""
@@ -162,6 +167,15 @@ class CriticBlock(_Block):
     """`None`: the stage's, at temperature 0."""
     verifier: VerifierBlock | None = None
     """Feedback is what this verifier says (a generative PRM's analysis, a failed test) instead of a model's reply."""
+
+    @model_validator(mode="after")
+    def _one_voice(self) -> CriticBlock:
+        given = [name for name in ("model", "prompt", "sampling") if getattr(self, name) is not None]
+        if self.verifier is not None and given:
+            raise ValueError(f"`{given[0]}` is for a model that criticises, and here `verifier` does")
+        if self.verifier is not None and self.verifier.knobs:
+            raise ValueError(f"`{self.verifier.knobs[0]}` of a critic's verifier takes one value")
+        return self
 
 
 SCORED = frozenset({"weighted_vote", "best_of_n", "adaptive_best", "beam", "dvts", "tree"})
@@ -249,11 +263,7 @@ class SelectBlock(_Block):
         own = {name: values for name in KNOBS if len(values := getattr(self, name) or ()) > 1}
         inner = {}
         if self.verifier is not None:
-            inner = {
-                name: values
-                for name in ("aggregate", "samples")
-                if len(values := getattr(self.verifier, name)) > 1
-            }
+            inner = {name: getattr(self.verifier, name) for name in self.verifier.knobs}
         if not own and not inner:
             return (self,)
         return tuple(
@@ -295,6 +305,7 @@ def _misfits(way: SelectBlock) -> Iterator[str]:
         given = getattr(way, name) != SelectBlock.model_fields[name].default
         if given and way.kind not in kinds:
             yield f"`{name}` is read by {', '.join(sorted(kinds))}, and not by {way.kind}"
+    yield from _settings_misfits(way)
     if way.kind == "cascade" and not way.to:
         yield "cascade needs `to`: the models to escalate to"
     critic = way.critic.verifier if way.critic is not None else None
@@ -305,3 +316,17 @@ def _misfits(way: SelectBlock) -> Iterator[str]:
             yield f"verifier {verifier.kind} compares with gold, which production does not have"
     if way.kind in {"beam", "dvts"} and way.verifier is not None and way.verifier.kind not in STEPWISE:
         yield f"{way.kind} needs a verifier that scores steps: {', '.join(sorted(STEPWISE))}"
+
+
+def _settings_misfits(way: SelectBlock) -> Iterator[str]:
+    knobs = {name: getattr(way, name) or () for name in KNOBS}
+    if way.verifier is not None:
+        knobs |= {name: getattr(way.verifier, name) for name in ("aggregate", "samples")}
+    for name, values in knobs.items():
+        for value in dict.fromkeys(value for value in values if values.count(value) > 1):
+            yield f"`{name}`: {value} stands twice"
+    if way.separator == "":
+        yield "`separator` is empty: nothing would end a step"
+    system = way.prompt is not None and (way.prompt.system or way.prompt.system_file) is not None
+    if way.kind in {"refine", "tree"} and system:
+        yield f"the prompt of {way.kind} is a turn of the stage's conversation: it has no system part of its own"

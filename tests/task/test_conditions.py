@@ -159,3 +159,33 @@ def test_mistakes_in_taking_over_are_told(project: Write, last: str, rated: str,
     with pytest.raises(TaskFileError) as caught:
         Task.load(project(*routed(last, rated)))
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["fusion", "agreed_fusion", "list_vote"])
+def test_agreement_cannot_be_measured_of_answers_that_no_sample_holds(project: Write, kind: str) -> None:
+    with pytest.raises(TaskFileError, match=f"`draft` may select by {kind}, whose answer need not be that"):
+        Task.load(project(GOOD, ("n_samples: [1, 4]", f"n_samples: [1, 4]\n    select: {kind}")))
+
+
+@pytest.mark.parametrize(
+    "way", ["majority", "adaptive_vote", "llm_select", "refine", "{kind: cascade, to: small@x}"]
+)
+def test_agreement_can_be_measured_of_every_way_that_takes_a_sample(project: Write, way: str) -> None:
+    modes = "modes: {x: {}, y: {}}"
+    changed = ("n_samples: [1, 4]", f"n_samples: [1, 4]\n    {modes}\n    select: [{way}]")
+    assert Task.load(project(GOOD, changed)).file.stages["check"].when is not None
+
+
+@pytest.mark.parametrize("kind", ["adaptive_best", "best_of_n", "refine", "tree", "weighted_vote"])
+def test_a_score_can_be_measured_of_every_way_with_a_verifier(project: Write, kind: str) -> None:
+    scored = when("{stage: draft, measure: verifier_score, below: 0.5}")
+    select = f"n_samples: [1, 4]\n    select: {{kind: {kind}, verifier: tiny_prm}}"
+    assert Task.load(project(scored, ("n_samples: [1, 4]", select))).file.stages["check"].when is not None
+
+
+def test_a_score_cannot_be_measured_of_a_refinement_without_a_verifier(project: Write) -> None:
+    scored = when("{stage: draft, measure: verifier_score, below: 0.5}")
+    with pytest.raises(
+        TaskFileError, match=r"may select by refine, which asks no verifier\.\nLet its `select` hold"
+    ):
+        Task.load(project(scored, ("n_samples: [1, 4]", "n_samples: [1, 4]\n    select: refine")))
