@@ -11,6 +11,7 @@ from agenttts.allocators.base import Insight
 from agenttts.budgets.cards import ModelCard
 from agenttts.budgets.cost import Budget, Cost, Unit
 from agenttts.study.archive import ProblemFailure, Trial
+from agenttts.study.break_even import BreakEven
 from agenttts.study.statistics import Interval, PairedDifference
 
 __all__ = [
@@ -230,6 +231,8 @@ class StudyResult:
     """Requests to the planner paid for by the last call of `run`."""
     planner: PlannerUse | None = None
     """`None` where no planner was asked."""
+    break_even: tuple[BreakEven, ...] = ()
+    """Of each stage of the plan that problems share and that may be left out."""
 
     @property
     def counted_by(self) -> dict[str, tuple[str, ...]]:

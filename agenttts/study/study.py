@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from agenttts.budgets.cost_model import CostModel
 from agenttts.errors import ProviderError, RunError, SearchBudgetExhausted, StoreError
 from agenttts.store.sql import same_store, what_is_kept, without_password
 from agenttts.study.archive import Archive
+from agenttts.study.break_even import break_even
 from agenttts.study.confirm import alternative, confirmation, held_back
 from agenttts.study.events import EVENTS_FILE, EventLog, StudyState, fold, read_events
 from agenttts.study.loop import Loop, Progress
@@ -233,13 +235,11 @@ class Study:
                     raise
         except (asyncio.CancelledError, KeyboardInterrupt):
             # The session is closed: whatever has arrived is in the store.
-            self._end(
-                log, progress, "interrupted", f"the run was interrupted. {self._resume_hint()}", **counts
-            )
+            self._end(log, progress, "interrupted", f"the run was interrupted. {self._resume_hint()}", counts)
             raise
         except Exception as error:
             cause = f"{type(error).__name__}: {error}"
-            self._end(log, progress, "interrupted", f"{cause}\n{self._resume_hint()}", **counts)
+            self._end(log, progress, "interrupted", f"{cause}\n{self._resume_hint()}", counts)
             if isinstance(error, ProviderError):
                 error.add_note(self._resume_hint())
             raise
@@ -272,7 +272,7 @@ class Study:
         message = self._message(status, options, loop)
         # The plan first: a study that ended has one.
         self._save_plan(message)
-        self._end(log, progress, status, message, unconfirmed, n_paid=n_paid, n_reused=n_reused)
+        self._end(log, progress, status, message, {"n_paid": n_paid, "n_reused": n_reused}, unconfirmed)
 
     def _session(self, state: StudyState, cap: Budget | None, progress: Progress) -> Any:
         return self.sessions(
@@ -317,8 +317,8 @@ class Study:
         progress: Progress,
         status: StudyStatus,
         message: str,
+        counts: Mapping[str, int | None],
         unconfirmed: str = "the search has not ended",
-        **counts: int | None,
     ) -> None:
         log.append(
             "ended",
@@ -375,6 +375,9 @@ class Study:
             insights=archive.insights,
             spent_on_task=None if state.spent_on_task is None else Cost(**state.spent_on_task),
             planner=planner_use(options.planner, state.rounds, state.planner_bill),
+            break_even=()
+            if best is None
+            else break_even(self.task.file, best, archive.trials, options.budget),
         )
 
     def _save_plan(self, message: str) -> None:

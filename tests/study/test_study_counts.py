@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agenttts.errors import StoreError
 from agenttts.store.sql import open_store
 from agenttts.study.result import ProgressEvent, StudyOptions, StudyResult
 from agenttts.study.study import Study
@@ -69,7 +70,7 @@ async def test_a_run_that_cannot_even_begin_forgets_no_draws(
     counted = study.result().n_paid
     (tmp_path / "samples.sqlite3").rename(tmp_path / "away")
     (tmp_path / "samples.sqlite3").mkdir()
-    with pytest.raises(Exception, match="samples.sqlite3"):
+    with pytest.raises(StoreError, match=r"samples\.sqlite3"):
         await Study.open(tmp_path / "run").run()
     assert study.result().status == "interrupted"
     assert study.result().n_paid == counted
