@@ -73,6 +73,7 @@ def main() -> None:
 
 def supervise(order: dict[str, Any], report: Report) -> None:
     """Run the program as a child, end all that it started, and exit as it did."""
+    caller = os.getppid()
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -95,6 +96,8 @@ def supervise(order: dict[str, Any], report: Report) -> None:
     status = wait_for(child, woken, order["control_fd"])
     if not own_processes:
         kill_descendants(order["uid"])
+    if os.getppid() != caller:  # which died, and can remove nothing any more
+        os.execv("/bin/rm", ["rm", "-rf", order["base"]])
     os._exit(shell_status(status))
 
 

@@ -91,6 +91,7 @@ def process_command(
         "report_fd": report_fd,
         "control_fd": control_fd,
         "own_user": False,
+        "base": str(place.base),
         "loader": str(place.loader),
         "readable": [*system, *map(str, python_folders()), str(place.program), str(place.loader), *DEVICES],
         "writable": [str(place.folder), "/dev/null"],

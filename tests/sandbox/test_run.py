@@ -218,13 +218,13 @@ def test_a_bubblewrap_that_does_not_work_is_not_taken(
         run._why_no_bubblewrap.cache_clear()
 
 
-def test_a_supervisor_ends_everything_when_its_caller_dies(host: Host) -> None:
+def test_a_supervisor_ends_and_removes_everything_when_its_caller_dies(host: Host, scratch: Path) -> None:
     import subprocess
     import sys
 
     program = host.aimed("import time\ntime.sleep(300)")
     code = f"from agenttts.sandbox import *\nrun_python({program!r}, limits=Limits(timeout_s=200), isolation='process')"
-    caller = subprocess.Popen([sys.executable, "-c", code])
+    caller = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(scratch)})
     end = time.monotonic() + 20
     while not host.processes() and time.monotonic() < end:
         time.sleep(0.05)
@@ -232,3 +232,7 @@ def test_a_supervisor_ends_everything_when_its_caller_dies(host: Host) -> None:
     caller.kill()
     caller.wait()
     assert gone(host)
+    end = time.monotonic() + 5
+    while list(scratch.iterdir()) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert list(scratch.iterdir()) == []
