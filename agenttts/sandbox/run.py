@@ -125,6 +125,7 @@ def _pipe(stack: contextlib.ExitStack) -> tuple[IO[bytes], IO[bytes]]:
 
 def _started(command: list[str], place: Place, fds: tuple[int, ...]) -> subprocess.Popen[bytes]:
     with place.stdin.open("rb") as stdin:
+        place.stdin.unlink()  # a judge reads its tests from there, and the program beside it must not
         return subprocess.Popen(
             command,
             stdin=stdin,

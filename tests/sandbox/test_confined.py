@@ -124,6 +124,14 @@ def test_a_python_in_a_closed_folder_is_used_where_landlock_closes_the_rest(host
 
 
 @needs_open_python
+@pytest.mark.parametrize("away", [[], ["landlock"], ["user", "landlock", "namespaces"]])
+def test_what_is_read_lies_in_no_file(away: list[str]) -> None:
+    source = "import os\nprint(sorted(os.listdir(os.path.dirname(__file__))))"
+    done = run(away, {"look": source})["look"]
+    assert done["stdout"] == ("['loader.py', 'program.py', 'work']\n" if away[:1] == ["user"] else "")
+
+
+@needs_open_python
 def test_processes_that_left_the_group_are_ended_without_namespaces(host: Host) -> None:
     source = host.aimed("""
 if os.fork() == 0:
