@@ -108,8 +108,8 @@ def _measurable(document: Document, at: Loc, when: WhenBlock, watched: StageDraf
             yield document.mistake(at, message, hint)
     else:
         unscored = [way.kind for way in watched.select if way is not None and way.verifier is None]
-        for kind in dict.fromkeys(unscored if kinds else ["majority"]):
-            message = f"`{when.stage}` may select by {kind}, which asks no verifier."
+        for unread in dict.fromkeys(unscored if kinds else ["majority"]):
+            message = f"`{when.stage}` may select by {unread}, which asks no verifier."
             hint = "Let its `select` hold ways with a `verifier` only, or use `measure: agreement`."
             yield document.mistake(at, message, hint)
 
