@@ -107,14 +107,15 @@ def _beside_others(space: Space, stage: int, choice: StageChoice) -> Allocation:
         for s in range(space.n_stages)
     ]
     rungs = [0] * space.n_stages
-    while not space.feasible(_at(ladders, rungs)):
+    while not space.feasible(_at(space, ladders, rungs)):
         lower = [s for s in range(space.n_stages) if rungs[s] + 1 < len(ladders[s])]
         if not lower:
             break
         dearest = max(lower, key=lambda s: space.cost_of(ladders[s][rungs[s]]))
         rungs[dearest] += 1
-    return _at(ladders, rungs)
+    return _at(space, ladders, rungs)
 
 
-def _at(ladders: Sequence[Sequence[StageChoice]], rungs: Sequence[int]) -> Allocation:
-    return Allocation(tuple(ladder[rung] for ladder, rung in zip(ladders, rungs, strict=True)))
+def _at(space: Space, ladders: Sequence[Sequence[StageChoice]], rungs: Sequence[int]) -> Allocation:
+    chosen = (ladder[rung] for ladder, rung in zip(ladders, rungs, strict=True))
+    return space.distinct(Allocation(tuple(chosen)))

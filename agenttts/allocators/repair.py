@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from agenttts.pipeline.base import Allocation, StageChoice
 from agenttts.task.options import threshold
 
@@ -22,25 +20,19 @@ def repaired(space: Space, allocation: Allocation) -> tuple[Allocation, str]:
     names = tuple(choices[0].stage for choices in space.stages)
     if tuple(choice.stage for choice in wanted) != names:
         raise ValueError(f"expected a choice for each of the stages {', '.join(names)}, in this order")
-    present = list(_once(space, [_snap(space, s, choice) for s, choice in enumerate(wanted)]))
+    present = [_snap(space, s, choice) for s, choice in enumerate(wanted)]
+    present = list(space.distinct(Allocation(tuple(present))).choices)
     for step in (_fewer_samples, _lower_threshold, _cheaper_model):
         while not space.feasible(Allocation(tuple(present))):
             changed = step(space, present)
             if changed is None:
                 break
             present[changed[0]] = changed[1]
-            present = list(_once(space, present))
+            present = list(space.distinct(Allocation(tuple(present))).choices)
     if not space.feasible(Allocation(tuple(present))):
         present = list(space.cheapest.choices)
     changes = [f"{a} -> {b}" for a, b in zip(wanted, present, strict=True) if a != b]
     return Allocation(tuple(present)), "; ".join(changes)
-
-
-def _once(space: Space, present: list[StageChoice]) -> tuple[StageChoice, ...]:
-    """Return the choices, the first one for stages that never run (see `Space.once`)."""
-    index = space.index(Allocation(tuple(present)))
-    assert index is not None  # noqa: S101 - each is a choice of its stage
-    return space.allocation(space.once(np.array([index], dtype=np.int32))[0]).choices
 
 
 def _snap(space: Space, stage: int, choice: StageChoice) -> StageChoice:

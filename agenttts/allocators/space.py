@@ -235,6 +235,17 @@ class Space:
             found[one.repeats(found), one.stage] = 0
         return found
 
+    def distinct(self, allocation: Allocation) -> Allocation:
+        """Return the one of the allocations that make the same calls which is in the space; see `once`.
+
+        Raises:
+            KeyError: The allocation is not in the space.
+        """
+        index = self.index(allocation)
+        if index is None:
+            raise KeyError(allocation)
+        return self.allocation(self.once(np.array([index], dtype=np.int32))[0])
+
     def idle(self, allocation: Allocation) -> frozenset[str]:
         """Return the stages that never run under an allocation of the space.
 

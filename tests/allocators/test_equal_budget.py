@@ -5,6 +5,7 @@ from agenttts.allocators.space import Space, Structure
 from agenttts.budgets.cost import Budget, Unit
 from agenttts.pipeline.base import StageChoice
 from agenttts.testing.surfaces import chain_space
+from tests.allocators.test_conditional_space import routed
 
 PRICES = {"s": 1.0, "m": 4.0, "l": 16.0}
 
@@ -82,3 +83,14 @@ def test_a_conditional_stage_is_opened_at_its_highest_threshold():
 def test_with_room_for_the_cheapest_alone_the_opening_is_that():
     space = chain_space(2, PRICES, (1, 2), budget=2.0)
     assert equal_budget_trials(space) == [space.cheapest]
+
+
+def test_the_opening_tries_every_setting_that_takes_over_on_problems_that_are_left_to_it():
+    space = routed(40.0)
+    tried = {
+        (choice.stage, choice.model)
+        for allocation in equal_budget_trials(space)
+        for choice in allocation.choices
+        if choice.stage not in space.idle(allocation)
+    }
+    assert {("easy", "m/b"), ("hard", "m/a"), ("hard", "m/b"), ("extra", "m/b")} <= tried
