@@ -294,8 +294,10 @@ def _trial_json(trial: Trial | None, interval: Interval | None) -> dict[str, Any
         "stopped_because": trial.stopped_because,
         "estimated_from": dict(trial.estimated_from),
         "origin": trial.origin,
-        "n_paid": trial.n_paid,
-        "n_reused": trial.n_reused,
+        # Of a trial that was cut off once nobody knows what it has paid in all.
+        "n_paid": None if trial.resumed else trial.n_paid,
+        "n_reused": None if trial.resumed else trial.n_reused,
+        "resumed": trial.resumed,
         "unparsed": {stage: asdict(entry) for stage, entry in trial.unparsed.items()},
     }
     return data if interval is None else {**data, "interval": interval.to_json()}

@@ -124,9 +124,13 @@ class Trial:
     repaired: str = ""
     lengths: Mapping[str, StageLengths] = field(default_factory=dict)
     n_paid: int = 0
-    """Draws paid for by this trial (in a batch: by whichever trial asked first)."""
+    """Draws paid for by this trial (in a batch: by whichever trial asked first). Where it was `resumed`, only those
+    of the last attempt."""
     n_reused: int = 0
-    """Draws that were held already."""
+    """Draws that were held already. Where it was `resumed`, also those that an earlier attempt of it paid for."""
+    resumed: bool = False
+    """Whether an earlier attempt at this trial may have been cut off, after it had paid for some draws: the store
+    bills studies and not trials, so nobody knows for how many. Older logs do not tell."""
     unparsed: Mapping[str, Unparsed] = field(default_factory=dict)
     """By stage."""
     runaway: Mapping[str, Runaway] = field(default_factory=dict)
@@ -189,6 +193,7 @@ class Trial:
             "lengths": {stage: lengths_to_json(lengths) for stage, lengths in self.lengths.items()},
             "n_paid": self.n_paid,
             "n_reused": self.n_reused,
+            "resumed": self.resumed,
             "unparsed": {stage: asdict(entry) for stage, entry in self.unparsed.items()},
             "runaway": {stage: asdict(entry) for stage, entry in self.runaway.items()},
             "counted_by": {model: list(names) for model, names in self.counted_by.items()},

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from agenttts import errors
@@ -271,9 +271,18 @@ class Loop:
         ]
         # What was known when the round began, however often the round was cut off: races and averages rest on it.
         known = Archive.of(trial for trial in self.archive.trials if trial.number < planned["first"])
-        await run_all([self._run_trial(session, number, proposal, known) for number, proposal in missing])
+        # All trials of a round begin together, so any of them may have been in work when it was cut off.
+        resumed = any(event["round"] == planned["round"] for event in self._state.rounds)
+        await run_all(
+            [
+                self._run_trial(session, number, proposal, known, resumed=resumed)
+                for number, proposal in missing
+            ]
+        )
 
-    async def _run_trial(self, session: Session, number: int, proposal: Proposal, known: Archive) -> None:
+    async def _run_trial(
+        self, session: Session, number: int, proposal: Proposal, known: Archive, *, resumed: bool
+    ) -> None:
         evaluation = await evaluate_trial(
             session,
             self._task,
@@ -283,7 +292,7 @@ class Loop:
             gate=self._gate,
             on_rollout=self._progress.rollout,
         )
-        trial = evaluation.as_trial(number, proposal, self._options.budget)
+        trial = replace(evaluation.as_trial(number, proposal, self._options.budget), resumed=resumed)
         self._progress.skipped(len(self._task.search) - evaluation.n_problems)
         self._log.append("trial", trial=trial.to_json(), **session.paid())
         # One by one: where the round is cut off, those that finished count, here as in the log.

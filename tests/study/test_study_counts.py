@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agenttts._cli.results import result_json
 from agenttts.errors import StoreError
 from agenttts.store.sql import open_store
 from agenttts.study.result import ProgressEvent, StudyOptions, StudyResult
@@ -74,3 +75,20 @@ async def test_a_run_that_cannot_even_begin_forgets_no_draws(
         await Study.open(tmp_path / "run").run()
     assert study.result().status == "interrupted"
     assert study.result().n_paid == counted
+
+
+async def test_a_trial_that_was_cut_off_does_not_pass_its_last_attempt_off_as_the_whole(
+    tmp_path: Path, task: Task, options: StudyOptions, store_url: str
+) -> None:
+    study = Study.create(tmp_path / "run", task, options, store_url)
+    await _interrupted(study, after=20)
+    done = {trial.number for trial in study.result().trials}
+    result = await Study.open(tmp_path / "run").run()
+    first_round = set(range(options.batch)) - done
+    assert first_round
+    assert {trial.number for trial in result.trials if trial.resumed} == first_round
+    shown = result_json(task, result, tmp_path / "run", resumed=True)["trials"]
+    assert {trial["number"] for trial in shown if trial["n_paid"] is None} == first_round
+    assert [t["n_paid"] for t in shown if not t["resumed"]] == [
+        t.n_paid for t in result.trials if not t.resumed
+    ]
