@@ -55,16 +55,20 @@ def critic_tokens(select: SelectBlock, counter: str, *, at_worst: bool) -> float
 
 
 def _tokens(block: PromptBlock, n_shown: int, system: str, counter: str, *, at_worst: bool) -> float:
+    return _counted(block.system or system, block.user or "", n_shown, counter, at_worst)
+
+
+@lru_cache(maxsize=256)
+def _counted(system: str, user: str, n_shown: int, counter: str, at_worst: bool) -> float:
     from agenttts.models.tokens import counter as counter_of
 
-    text = _around(block.system or system, block.user or "", n_shown)
+    text = _around(system, user, n_shown)
     if at_worst:
         return float(len(text.encode("utf-8", "surrogatepass")))
     # Other tokenizers are too heavy to load for what is an estimate anyway.
     return float(counter_of(counter if counter == "tiny" else "chars/4")(text))
 
 
-@lru_cache(maxsize=256)
 def _around(system: str, user: str, n_shown: int) -> str:
     """Return a prompt with nothing in it; the templates themselves where they read what is not known here."""
     from agenttts.pipeline.prompts import Prompt, PromptRenderError
