@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from agenttts.budgets.cards import TINY_PRM, ModelCard
 from agenttts.budgets.cost import NEEDED_ON_CARD, Unit, amount
 from agenttts.errors import CardError, Mistake, TaskFileError
-from agenttts.pipeline.base import Problem
 from agenttts.task.conditions import condition_faults, scored_fault
 from agenttts.task.drafts import Draft, StageDraft
 from agenttts.task.naming import named_models, verifier_blocks
@@ -27,7 +27,7 @@ from agenttts.task.verifier_cards import PROMPT_VARIABLES
 from agenttts.task.verifier_faults import verifier_faults
 from agenttts.task.way_faults import cascade_faults, mode_faults
 
-__all__ = ["Setting", "check_cards", "check_gold", "check_names"]
+__all__ = ["Setting", "check_cards", "check_gold", "check_gold_fields", "check_names"]
 
 SHOWING = ("candidates", "answers", "prompt")
 """What the prompts of `fusion`, `agreed_fusion` and `llm_select` may read besides what stages' prompts may."""
@@ -347,7 +347,19 @@ def _function_in_file(setting: Setting, at: Loc, path: Path, name: str) -> Itera
 
 def check_gold(setting: Setting, parts: Parts) -> Iterator[Mistake]:
     """Yield gold fields that problems lack. Of test problems no more is told than how many."""
-    draft = setting.draft
+    for at, path in _golds(setting.draft):
+        yield from _gold(setting, at, path, parts)
+
+
+def check_gold_fields(setting: Setting, rows: Sequence[Mapping[str, Any]]) -> Iterator[Mistake]:
+    """Yield gold fields that no row has, for data that could be read and not divided into search and test problems."""
+    for at, path in _golds(setting.draft) if rows else ():
+        if all(_lacks(row, path) for row in rows):
+            yield _no_field(setting, at, path)
+
+
+def _golds(draft: Draft) -> list[tuple[Loc, str]]:
+    """Return the place of every gold field, and the field."""
     golds: list[tuple[Loc, str]] = [
         (("stages", name, "score", "gold"), stage.score.gold)
         for name, stage in draft.stages.items()
@@ -355,17 +367,22 @@ def check_gold(setting: Setting, parts: Parts) -> Iterator[Mistake]:
     ]
     if draft.score is not None and draft.score.gold is not None:
         golds.append((("score", "gold"), draft.score.gold))
-    for at, path in golds:
-        yield from _gold(setting, at, path, parts)
+    return golds
+
+
+def _no_field(setting: Setting, at: Loc, path: str) -> Mistake:
+    hint = nearest(path, setting.fields or (), listed="Fields of the data")
+    return setting.document.mistake(at, f"the data has no field `{path}`.", hint)
 
 
 def _gold(setting: Setting, at: Loc, path: str, parts: Parts) -> Iterator[Mistake]:
     problems = [*parts.search, *parts.test]
-    lacking = {split: [p for p in getattr(parts, split) if _lacks(p, path)] for split in ("search", "test")}
+    lacking = {
+        split: [p for p in getattr(parts, split) if _lacks(p.fields, path)] for split in ("search", "test")
+    }
     total = sum(map(len, lacking.values()))
     if total == len(problems):
-        hint = nearest(path, setting.fields or (), listed="Fields of the data")
-        yield setting.document.mistake(at, f"the data has no field `{path}`.", hint)
+        yield _no_field(setting, at, path)
     elif total:
         example = f", e.g. problem {lacking['search'][0].id!r}" if lacking["search"] else ""
         where = f"{len(lacking['search'])} of {len(parts.search)} search and {len(lacking['test'])} of {len(parts.test)} test"
@@ -374,8 +391,8 @@ def _gold(setting: Setting, at: Loc, path: str, parts: Parts) -> Iterator[Mistak
         )
 
 
-def _lacks(problem: Problem, path: str) -> bool:
-    value = lookup(problem.fields, path)
+def _lacks(fields: Mapping[str, Any], path: str) -> bool:
+    value = lookup(fields, path)
     return value is MISSING or value is None
 
 

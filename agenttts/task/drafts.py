@@ -48,6 +48,17 @@ def _words(raw: Any) -> tuple[str, ...]:
     return tuple(entry if isinstance(entry, str) else "" for entry in raw) if isinstance(raw, list) else ()
 
 
+def _sources(raw: Any) -> SplitsBlock | None:
+    kept = {name: _block(raw, name) for name in ("search", "test")}
+    return _part(
+        SplitsBlock,
+        {
+            name: {key: block[key] for key in ("data", "where") if key in block}
+            for name, block in kept.items()
+        },
+    )
+
+
 @dataclass(frozen=True)
 class StageDraft:
     """One stage; `None` for blocks that are missing or wrong."""
@@ -107,6 +118,8 @@ class Draft:
 
     data: DataBlock | None
     splits: SplitsBlock | None
+    sources: SplitsBlock | None
+    """What tells which rows to read: of `splits` the `data` and `where`, also where the rest of it is wrong."""
     stages: Mapping[str, StageDraft]
     score: FinalScoreBlock | None
     budget: BudgetBlock | None
@@ -125,6 +138,7 @@ class Draft:
         return cls(
             data=_part(DataBlock, raw.get("data")),
             splits=SplitsBlock() if raw.get("splits") is None else _part(SplitsBlock, raw["splits"]),
+            sources=_sources(raw.get("splits")),
             stages={str(name): StageDraft.of(stage) for name, stage in _block(raw, "stages").items()},
             score=_part(FinalScoreBlock, raw.get("score")),
             budget=_part(BudgetBlock, raw.get("budget")),

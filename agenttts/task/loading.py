@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from agenttts.budgets.cost import Unit
 from agenttts.budgets.loading import CardBook, card_mistakes, load_cards, with_folder
 from agenttts.errors import Mistake, TaskFileError
 from agenttts.pipeline.base import Problem
-from agenttts.task.checks import Setting, check_cards, check_gold, check_names
+from agenttts.task.checks import Setting, check_cards, check_gold, check_gold_fields, check_names
 from agenttts.task.data import DataFileError, Table, id_fields, read_sources
 from agenttts.task.drafts import Draft
 from agenttts.task.naming import named_cards
@@ -74,7 +75,7 @@ def load_task(
         {name: card.judges for name, card in (book or {}).items() if card.judges is not None},
     )
     mistakes += check_names(setting)
-    mistakes += check_gold(setting, parts) if parts else []
+    mistakes += check_gold(setting, parts) if parts else check_gold_fields(setting, _rows(tables))
     for name in draft.stages:
         problems = parts.search if parts else ()
         mistakes += sharing_faults(document, name, draft.stages, setting.fields, problems, folder)
@@ -125,11 +126,12 @@ def _read_data(
     document: Document, draft: Draft, folder: Path
 ) -> tuple[tuple[Table, Table] | None, list[Mistake]]:
     """Read both sources; a file that is not there is told at its key."""
-    if draft.data is None or draft.splits is None:
+    sources = draft.sources
+    if draft.data is None or sources is None:
         return None, []
     places = (
         (("data",), draft.data),
-        *((("splits", name, "data"), getattr(draft.splits, name).data) for name in ("search", "test")),
+        *((("splits", name, "data"), getattr(sources, name).data) for name in ("search", "test")),
     )
     mistakes = [
         document.mistake((*at, "path"), f"no such file: {block.path}.", missing_file(folder / block.path))
@@ -141,24 +143,30 @@ def _read_data(
     if mistakes:
         return None, mistakes
     try:
-        return read_sources(draft.data, draft.splits, folder), []
+        return read_sources(draft.data, sources, folder), []
     except DataFileError as error:
         return None, list(error.mistakes)
 
 
+def _rows(tables: tuple[Table, Table] | None) -> list[Mapping[str, Any]]:
+    return [row.fields for table in tables or () for row in table.rows]
+
+
 def _fields(tables: tuple[Table, Table] | None) -> list[str] | None:
-    if tables is None:
-        return None
-    return list(dict.fromkeys(name for table in tables for row in table.rows for name in row.fields))
+    return None if tables is None else list(dict.fromkeys(name for row in _rows(tables) for name in row))
 
 
 def _divide(
     document: Document, draft: Draft, tables: tuple[Table, Table] | None, n_search: int | None
 ) -> tuple[Parts | None, list[Mistake]]:
-    if tables is None or draft.data is None or draft.splits is None:
+    splits = draft.splits or draft.sources
+    if tables is None or draft.data is None or splits is None:
         return None, []
-    parts, complaints = divide(draft.splits, *tables, id_fields(draft.data, draft.splits), n_search)
-    return None if complaints else parts, [_placed(document, complaint) for complaint in complaints]
+    parts, complaints = divide(splits, *tables, id_fields(draft.data, splits), n_search)
+    if draft.splits is None:  # what is wrong with the rows is told; how many of them are left is not known
+        complaints = [complaint for complaint in complaints if not complaint.counts]
+    told = [_placed(document, complaint) for complaint in complaints]
+    return None if complaints or draft.splits is None else parts, told
 
 
 def _placed(document: Document, complaint: Complaint) -> Mistake:

@@ -32,6 +32,8 @@ class Complaint:
     message: str
     hint: str = ""
     mistake: Mistake | None = None
+    counts: bool = False
+    """It is about how many problems there are, not about what they hold."""
 
 
 @dataclass(frozen=True)
@@ -254,7 +256,9 @@ def _overlap(search: Sequence[Entry], test: Sequence[Entry]) -> list[Complaint]:
 def _too_few(split: str, wanted: int | None, found: int, why: str) -> list[Complaint]:
     if found == 0:
         hint = f"Take fewer search problems (`splits.search.n`), or give `{split}` a `where` or `data` of its own."
-        return [Complaint(("splits", split), f"the split is empty{why}.", hint)]
+        return [Complaint(("splits", split), f"the split is empty{why}.", hint, counts=True)]
     if wanted is not None and found < wanted:
-        return [Complaint(("splits", split, "n"), f"{wanted} problems wanted, {found} left{why}.")]
+        return [
+            Complaint(("splits", split, "n"), f"{wanted} problems wanted, {found} left{why}.", counts=True)
+        ]
     return []

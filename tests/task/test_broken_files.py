@@ -10,6 +10,7 @@ import pytest
 from agenttts.budgets.cost import Unit
 from agenttts.errors import TaskFileError
 from agenttts.task.task import Task
+from tests.task.conftest import ROWS
 
 Write = Callable[..., Path]
 
@@ -258,6 +259,40 @@ def test_all_mistakes_are_told_at_once(project: Write) -> None:
         (27, "score.gol"),
         (28, "budget.unit"),
     ]
+
+
+GOLD = ("  gold: answer\nbudget", "  gold: anwser\nbudget")
+
+
+@pytest.mark.parametrize(
+    ("changes", "twice", "fault"),
+    [
+        ([], True, "duplicate id 'p00'"),
+        ([("{split: final}", "{split: last}")], False, "splits.test.where: the split is empty"),
+        ([("search: {", "search: {n: 50, ")], False, "50 problems wanted, 6 left"),
+        ([("search: {", "search: {n: many, ")], False, "splits.search.n:"),
+        ([("search: {", "search: {n: many, ")], True, "duplicate id 'p00'"),
+        ([("test: {", "test: {n: -1, ")], False, "splits.test.n:"),
+    ],
+)
+def test_other_faults_of_the_data_do_not_hide_a_missing_gold_column(
+    project: Write, changes: list[tuple[str, str]], twice: bool, fault: str
+) -> None:
+    rows = [*ROWS, ROWS[0]] if twice else ROWS
+    with pytest.raises(TaskFileError) as raised:
+        Task.load(project(GOLD, *changes, rows=rows))
+    messages = [str(mistake) for mistake in raised.value.mistakes]
+    assert any(fault in message for message in messages)
+    assert [m.splitlines()[0] for m in messages if "gold" in m] == [
+        "sums.yaml:27: score.gold: the data has no field `anwser`."
+    ]
+
+
+def test_a_split_whose_size_is_wrong_is_not_called_empty(project: Write) -> None:
+    everything = ("search: {where: {split: dev}}", "search: {n: some}")
+    with pytest.raises(TaskFileError) as raised:
+        Task.load(project(everything))
+    assert [mistake.key for mistake in raised.value.mistakes] == ["splits.search.n"]
 
 
 def test_misspelt_key_does_not_hide_the_rules_of_its_block(project: Write) -> None:
