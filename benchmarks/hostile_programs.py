@@ -62,7 +62,7 @@ def attack(name: str, isolation: str, home: Path, scratch: Path) -> tuple[Row, E
         row = Row(
             program=name,
             isolation=isolation,
-            got=got(done),
+            got=got(done).replace(str(host.home), "<home>"),
             score=score.value,
             n_processes_left=left(host),
             n_connections=host.n_connections,

@@ -38,7 +38,7 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-VOTES = frozenset({"majority", "list_vote", "weighted_vote"})
+VOTES = frozenset({"adaptive_vote", "list_vote", "majority", "weighted_vote"})
 RIVALS = np.array([0.02, 0.08, 0.15, 0.23, 0.32, 0.41, 0.5, 0.6, 0.7, 0.8, 0.9, 0.98])
 """Shares of the wrong answers that the strongest rival holds."""
 DISTANCES = np.array([-2.0, -1.0, -0.4, 0.0, 0.4, 0.8, 1.2, 1.7, 2.3, 3.0, 4.0, 6.0])
