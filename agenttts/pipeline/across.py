@@ -336,7 +336,8 @@ class Across:
             if extra > 0 and output is not None and output.charges:
                 first = _first_draw(output.charges)
                 usage = CallUsage(first.usage.prefill_tokens, ())
-                reading = self.cost_model.charge(first.model, usage).scaled(extra)
+                times = extra / self._stage(choice.stage).queries  # of a shared stage each problem bears its part
+                reading = self.cost_model.charge(first.model, usage).scaled(times)
                 costs[choice.stage] = costs[choice.stage] + reading
         return replace(rollout, costs=costs)
 
