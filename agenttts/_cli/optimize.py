@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from agenttts import errors
 from agenttts._cli.advice import planner_quote
 from agenttts._cli.console import ask, clean, fold, print_json, say, say_aside
 from agenttts._cli.progress import watching
 from agenttts._cli.results import result_json, result_text
 from agenttts._cli.words import amount_text, duration_text
-from agenttts.errors import InfeasibleBudgetError, InputError
+from agenttts.errors import InfeasibleBudgetError, InputError, ProviderError
 
 if TYPE_CHECKING:
     from agenttts._cli.quoting import StudyForecast
@@ -29,6 +30,8 @@ __all__ = ["OptimizeRequest", "run_optimize"]
 EXIT_CODES = {"finished": 0, "search_budget_exhausted": 3, "interrupted": 130}
 NO_PLAN = 3
 """Every trial was over the budget or over the limit of failed problems."""
+NO_SCORE = 3
+"""Unseen problems were over the limit of failed ones."""
 AMENDABLE = {
     "task",
     "n_trials",
@@ -79,11 +82,25 @@ def run_optimize(request: OptimizeRequest) -> None:
     opened = _resume(request) if Study.exists(Path(request.task)) else _begin(request)
     result = _run(opened)
     _show(opened, result, as_json=request.as_json)
-    code = EXIT_CODES[result.status]
-    if code == 0 and result.plan_path is None:
-        code = NO_PLAN  # what comes next in a script needs one
+    code = _exit_code(result)
     if code:
         raise typer.Exit(code)
+
+
+def _exit_code(result: StudyResult) -> int:
+    code = EXIT_CODES[result.status]
+    if code == 0 and result.plan_path is None:
+        return NO_PLAN  # what comes next in a script needs one
+    if code == 0 and result.confirmation is not None and result.confirmation.winner is None:
+        causes = {entry.failure.cause for entry in result.confirmation.winner_failures}
+        return ProviderError.exit_code if any(map(_of_provider, causes)) else NO_SCORE
+    return code
+
+
+def _of_provider(cause: str) -> bool:
+    """Return whether a failure's cause, the name of a class, is an error of a model provider."""
+    kind = getattr(errors, cause, None)
+    return isinstance(kind, type) and issubclass(kind, ProviderError)
 
 
 def _resume(request: OptimizeRequest) -> OpenedStudy:

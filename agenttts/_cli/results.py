@@ -66,7 +66,7 @@ def _head(task: Task, result: StudyResult, folder: Path, resumed: bool) -> str:
         title = f"{name}: the best allocation found within {result.budget} a problem"
     lines = [fold(title)]
     paid_now = result.n_paid_now + result.n_asked_now
-    if resumed and not paid_now and result.status == "finished":
+    if resumed and not paid_now and result.status == "finished" and not _unscored(result):
         lines.append(
             fold(f"This run was there already ({folder}): nothing had to be paid again, 0 draws paid now.")
         )
@@ -128,7 +128,13 @@ def _confirmed(result: StudyResult) -> list[str]:
         lines.append(_line("difference", f"{confirmed.difference} (paired; {confirmed.difference.method})"))
     lines.append(_line("verdict", clean(confirmed.verdict)))
     lines += [_line("", text) for text in _failed_words(confirmed.winner_failures)]
+    lines += [_line("", f"runner-up: {text}") for text in _failed_words(confirmed.runner_up_failures)]
     return lines
+
+
+def _unscored(result: StudyResult) -> bool:
+    """Return whether the plan was confirmed without success: too many unseen problems failed."""
+    return result.confirmation is not None and result.confirmation.winner is None
 
 
 def _failed_words(failures: Sequence[ProblemFailure]) -> Iterator[str]:
@@ -195,7 +201,11 @@ def _of_space(result: StudyResult) -> str:
 def _failures(result: StudyResult) -> list[str]:
     found = list(_by_cause([entry for _, entry in result.failures]))
     if not found:
-        return [_line("failures", "none")]
+        final = result.confirmation
+        elsewhere = final is not None and (final.winner_failures or final.runner_up_failures)
+        return [
+            _line("failures", "none on search problems; on unseen ones see above" if elsewhere else "none")
+        ]
     return [
         _line(
             "failures",
@@ -224,7 +234,12 @@ def _next_steps(result: StudyResult, folder: Path) -> str:
         return f"{fold(f'Interrupted; {result.what_is_kept}. Go on:')}\n  agenttts optimize {folder}"
     if result.plan_path is None:
         return _no_plan(result)
+    again = (
+        f"{fold('The plan has no score on unseen problems yet. Mend the cause, then confirm it again:')}\n"
+        f"  agenttts optimize {folder}\n"
+    )
     return (
+        f"{again if _unscored(result) else ''}"
         "Next: score the plan again, here or elsewhere, or use it from Python:\n"
         f"  agenttts evaluate {result.plan_path}\n"
         f"  agenttts.Plan.load({str(result.plan_path)!r}).answer(problem)"

@@ -34,8 +34,14 @@ class _Run:
         return "" if self.result is None else self.result.status
 
     @property
+    def unscored(self) -> bool:
+        """Too many unseen problems failed; the confirmation can be run again."""
+        confirmed = None if self.result is None else self.result.confirmation
+        return confirmed is not None and confirmed.winner is None
+
+    @property
     def resume(self) -> str:
-        if self.result is None or self.running or self.result.status == "finished":
+        if self.result is None or self.running or (self.result.status == "finished" and not self.unscored):
             return ""
         more = " --search-budget AMOUNT" if self.result.status == "search_budget_exhausted" else ""
         return f"agenttts optimize {self.folder}{more}"

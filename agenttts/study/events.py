@@ -58,6 +58,24 @@ class StudyState:
     """The planner's part of it; `None` where there is none, and in older logs."""
 
     @property
+    def final(self) -> Event | None:
+        """The confirmation of the trials that lead now; `None` where they are not confirmed."""
+        leading = [
+            trial.number for trial in (self.archive.best(), self.archive.runner_up()) if trial is not None
+        ]
+        return self.confirmed if self.confirmed is not None and self.confirmed["trials"] == leading else None
+
+    @property
+    def unscored(self) -> bool:
+        """Whether the plan was confirmed without success: so many unseen problems failed that it has no score."""
+        return self.final is not None and bool(self.final["winner"]["invalid"])
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to do. Failures may be over later, so a plan without a score is not done."""
+        return self.ended is not None and self.ended["status"] == "finished" and not self.unscored
+
+    @property
     def options(self) -> dict[str, Any]:
         """The options, as amended last."""
         return dict(self.started["options"])

@@ -144,12 +144,16 @@ class Loop:
     # --- search ------------------------------------------------------------------------------------------------
 
     async def search(self, session: Session) -> None:
-        """Run the pilot and the rounds that are missing.
+        """Run the pilot and the rounds that are missing; nothing where an earlier run came to the end of the search.
 
         Raises:
             SearchBudgetExhausted: The rest may not be spent; what finished is in the log.
             InfeasibleBudgetError: No allocation fits the budget.
         """
+        ended = self._state.ended
+        if ended is not None and ended["status"] == "finished":
+            self.note = ended["message"]
+            return
         lengths = self._new_lengths()
         learn_pilot(lengths, await self._pilot(session))
         learnt: set[int] = set()
@@ -312,7 +316,7 @@ class Loop:
         n_done = self._n_confirmed(finalists)
         # What is confirmed already costs nothing again: the rest of the budget pays for more problems.
         n = min(len(wanted), n_done + n_affordable(self._options, finalists, session.spent()))
-        if n_done and n <= n_done:
+        if n_done and n <= n_done and not self._state.unscored:
             return ""
         problems = wanted[:n]
         if not problems:

@@ -17,7 +17,6 @@ from agenttts.budgets.cost import Budget, Cost
 from agenttts.budgets.cost_model import CostModel
 from agenttts.errors import ProviderError, RunError, SearchBudgetExhausted, StoreError
 from agenttts.store.sql import same_store, what_is_kept, without_password
-from agenttts.study.archive import Archive
 from agenttts.study.break_even import break_even
 from agenttts.study.confirm import alternative, confirmation, held_back
 from agenttts.study.events import EVENTS_FILE, EventLog, StudyState, fold, read_events
@@ -186,6 +185,9 @@ class Study:
     async def run(self, observer: Observer | None = None) -> StudyResult:
         """Run the study to its end, from wherever it stands; a finished one is only read.
 
+        Where so many unseen problems failed that the plan has no score, a call after the end confirms it anew, and no
+        more: what was drawn for it is used again, only what failed is asked again.
+
         Raises:
             asyncio.CancelledError: The run was cancelled (Ctrl-C); everything paid for is kept, `result()` tells how
                 far it came, and the next call goes on.
@@ -194,7 +196,7 @@ class Study:
             RunError: Another process works on the folder, or functions of the task have changed since the study began.
         """
         state = self.state()
-        if state.ended is not None and state.ended["status"] == "finished":
+        if state.done:
             return self.result()
         self._refuse_other_code()
         log = EventLog(self.folder)
@@ -311,6 +313,14 @@ class Study:
         kept = what_is_kept(self.state().started["store"])
         return f"To go on, run the same command again ({self.folder}); {kept}."
 
+    def _retry_hint(self, state: StudyState) -> str:
+        if state.ended is None or state.ended["status"] != "finished" or not state.unscored:
+            return ""
+        return (
+            "Too many unseen problems failed, so the plan has no score on them. Once the cause is mended, run the same "
+            f"command again ({self.folder}): only the confirmation is run again, with the draws that it has."
+        )
+
     def _end(
         self,
         log: EventLog,
@@ -348,7 +358,7 @@ class Study:
             "message": f"the run was cut off. {self._resume_hint()}",
         }
         plan = self.folder / PLAN_FILE
-        final = state.confirmed if _is_of(state, archive) else None
+        final = state.final
         last_round = state.rounds[-1] if state.rounds else {}
         return StudyResult(
             status=ended["status"],
@@ -368,7 +378,7 @@ class Study:
             trials=archive.trials,
             failures=tuple((trial.number, entry) for trial in archive.trials for entry in trial.failures),
             plan_path=plan if plan.exists() else None,
-            message=ended["message"],
+            message=" ".join(filter(None, (ended["message"], self._retry_hint(state)))),
             what_is_kept=what_is_kept(state.started["store"]),
             n_feasible=last_round.get("n_feasible"),
             n_allocations=last_round.get("n_allocations"),
@@ -403,11 +413,6 @@ async def _counted(session: Session, progress: Progress, n_before: int, reused_b
 
 def _n_asked(state: StudyState) -> int:
     return 0 if state.planner_bill is None else int(state.planner_bill["calls"])
-
-
-def _is_of(state: StudyState, archive: Archive) -> bool:
-    finalists = [trial.number for trial in (archive.best(), archive.runner_up()) if trial is not None]
-    return state.confirmed is not None and state.confirmed["trials"] == finalists
 
 
 def _why_unconfirmed(ended: dict[str, Any]) -> str:
