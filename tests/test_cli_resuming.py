@@ -201,3 +201,43 @@ def test_a_confirmation_that_a_provider_spoilt_ends_with_its_code_and_pays_for_w
     assert outcome(done)["confirmation"]["winner"]["mean"] == 1.0
     assert outcome(done)["n_trials"] == outcome(cut)["n_trials"]
     assert outcome(done)["n_paid"] == outcome(cut)["n_paid"] + outcome(done)["n_paid_now"]
+
+
+def test_going_on_with_a_run_takes_options_that_change_nothing(served_task: Path, adder: str) -> None:
+    begun = agenttts(
+        *("optimize", served_task, *SEARCH, "--no-confirm", "--seed", "3", "--run", "r"),
+        *("--endpoint", adder, "--search-problems", "18", "--budget", "0.5", "--json"),
+    )
+    assert begun.exit_code == 0, begun.stderr
+    same = (
+        *("--endpoint", f"{adder}/", "--source", "openai", "--seed", "3", "--allocator", "random"),
+        *("--budget", "0.5gflops", "--search-problems", "18", "--no-confirm", "--run", "runs/r"),
+        *("--store", f"sqlite:///{Path('runs/samples.sqlite').absolute()}"),
+    )
+    done = agenttts("optimize", "runs/r", *same, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert outcome(done)["best"] == outcome(begun)["best"]
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        (("--endpoint", "http://127.0.0.1:9/v1"), "endpoint"),
+        (("--source", "litellm"), "source"),
+        (("--seed", "4", "--budget", "0.5"), "seed"),
+        (("--budget", "0.6"), "budget"),
+        (("--no-racing",), "no_racing"),
+        (("--search-problems", "17"), "n_search"),
+        (("--run", "other"), "run"),
+        (("--planner", "adder"), "planner"),
+        (("--switch", "a=1"), "switches"),
+    ],
+)
+def test_going_on_with_a_run_refuses_what_would_change_it_by_name(
+    served_task: Path, said: tuple[str, ...], named: str
+) -> None:
+    begun = agenttts("optimize", served_task, *SEARCH, "--budget", "0.5", "--run", "r", "--json")
+    assert begun.exit_code == 0, begun.stderr
+    done = agenttts("optimize", "runs/r", *said)
+    assert done.exit_code == 2
+    assert f"what it was begun with is fixed, and {named} cannot be changed" in words(done.stderr)

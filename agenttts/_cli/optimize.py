@@ -44,7 +44,9 @@ AMENDABLE = {
     "confirm",
     "racing",
 }
-"""What may be said when going on with a run by its folder; the rest was fixed when it began."""
+"""What may be changed when going on with a run by its folder; the rest was fixed when it began."""
+ON_UNLESS_SAID = ("confirm", "racing")
+"""Fixed as well, but nobody can say that they are on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,13 +106,13 @@ def _of_provider(cause: str) -> bool:
 
 
 def _resume(request: OptimizeRequest) -> OpenedStudy:
+    from agenttts.study.fixed import differing
     from agenttts.study.opening import resume_study
+    from agenttts.study.study import Study
 
-    fixed = [field.name for field in fields(request) if field.name not in AMENDABLE]
-    said = [name for name in fixed if getattr(request, name) is not None]
-    said += [f"no_{name}" for name in ("confirm", "racing") if not getattr(request, name)]
-    if said:
-        names = ", ".join(said)
+    others = differing(Study.open(Path(request.task)), _fixed(request))
+    if others:
+        names = ", ".join(f"no_{name}" if name in ON_UNLESS_SAID else name for name in others)
         raise InputError(
             f"{request.task} is a run: what it was begun with is fixed, and {names} cannot be changed. "
             "Name the task instead to begin another run."
@@ -123,6 +125,15 @@ def _resume(request: OptimizeRequest) -> OpenedStudy:
         store=request.store,
         trust=request.trust,
     )
+
+
+def _fixed(request: OptimizeRequest) -> dict[str, Any]:
+    """Return what the user said of the options that are fixed when a run begins."""
+    names = [field.name for field in fields(request) if field.name not in AMENDABLE]
+    said = {name: getattr(request, name) for name in names if getattr(request, name) is not None}
+    if "switches" in said:
+        said["switches"] = _switches(said["switches"])
+    return said | {name: False for name in ON_UNLESS_SAID if not getattr(request, name)}
 
 
 def _begin(request: OptimizeRequest) -> OpenedStudy:
