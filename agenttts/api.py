@@ -98,7 +98,8 @@ def optimize(
 ) -> StudyResult:
     """Search for the allocation that scores best within a budget; write its plan into the run's folder.
 
-    Asking again for the same returns the finished run, or goes on with one that was cut off; nothing is paid twice.
+    Asking again for the same returns the finished run, or goes on with one that was cut off; no draw that
+    arrived is paid twice.
 
     Args:
         task: A loaded task, a task file, its folder, or the name of a task of the catalogue.

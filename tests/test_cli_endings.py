@@ -41,8 +41,12 @@ def test_check_names_the_option_where_its_budget_is_too_small(recorded_task: Pat
 @pytest.mark.parametrize(
     ("store", "said", "unsaid"),
     [
-        ("memory:", "a store in memory has forgotten its draws", "nothing is paid twice"),
-        ("sqlite:///draws.sqlite", "nothing is paid twice", "forgotten"),
+        ("memory:", "a store in memory has forgotten its draws", "none of them is paid twice"),
+        (
+            "sqlite:///draws.sqlite",
+            "every draw that arrived is kept, and none of them is paid twice",
+            "forgotten",
+        ),
     ],
 )
 def test_a_spent_search_budget_promises_what_the_store_keeps(

@@ -71,7 +71,9 @@ def _head(task: Task, result: StudyResult, folder: Path, resumed: bool) -> str:
             fold(f"This run was there already ({folder}): nothing had to be paid again, 0 draws paid now.")
         )
     elif resumed:
-        lines.append(fold(f"Went on with the run that was there ({folder}); nothing was paid twice."))
+        lines.append(
+            fold(f"Went on with the run that was there ({folder}); no draw that had arrived was paid twice.")
+        )
     return "\n".join(lines)
 
 

@@ -65,7 +65,7 @@ def what_is_kept(url: str) -> str:
     """
     if is_memory(url):
         return "finished trials are kept, but a store in memory has forgotten its draws, so new trials pay for theirs"
-    return "what was paid for is kept, and nothing is paid twice"
+    return "every draw that arrived is kept, and none of them is paid twice"
 
 
 def without_password(url: str) -> str:

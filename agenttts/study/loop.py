@@ -1,7 +1,7 @@
 """The loop of a study: pilot, rounds of trials, confirmation; every step written to the log before the next.
 
 What was decided is read back from the log, what was drawn from the store; so a run that was killed anywhere goes on
-where it stood, pays for nothing twice and ends as it would have ended.
+where it stood, pays for no draw twice that arrived and ends as it would have ended.
 """
 
 from __future__ import annotations
