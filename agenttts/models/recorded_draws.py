@@ -180,11 +180,12 @@ class _Reader:
         variant = word("variant")
         model = f"{word('model')}@{variant}" if variant else word("model")
         size = read("model_params_b", _positive, "a number above 0 (billions of parameters)")
-        return None if index is None else Draw(
+        # Every column is read even where the row is lost already, so that one look tells all there is to mend.
+        draw = Draw(
             stage=self._same(word("stage")),
             model=self._same(model),
             problem_id=self._same(word("problem_id")),
-            sample_index=index,
+            sample_index=-1 if index is None else index,
             text=word("text") if "text" in self._at else None,
             answer=word("answer"),
             prompt=self._same(word("prompt")) if "prompt" in self._at else None,
@@ -197,6 +198,7 @@ class _Reader:
             parameters=None if size is None else size * 1e9,
             split=read("split", SPLITS.__getitem__, "search, train, dev, test or nothing") or "",
         )  # fmt: skip
+        return None if index is None else draw
 
     def _same(self, name: str) -> str:
         """Return one object for equal names, which saves most of the memory."""

@@ -59,6 +59,8 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
         f"{path}: row 5, column stage: expected a value, it is empty",
         f"{path}: row 5, column prefill_tokens: expected a whole number or nothing, got 'ten'",
         f"{path}: row 6, column sample_index: expected a whole number of at least 0, got 'x'",
+        f"{path}: row 6, column tokens_estimated: expected 0, 1 or nothing, got 'maybe'",
+        f"{path}: row 6, column split: expected search, train, dev, test or nothing, got 'validation'",
         f"{path}: row 7: expected 13 fields as in the header, got 3",
         f"{path}: row 8, column sample_index: expected a whole number of at least 0, got '-3'",
         f"{path}: row 8, column model_params_b: expected a number above 0 (billions of parameters), got '0'",
@@ -179,3 +181,13 @@ def test_a_parent_that_is_not_there_is_a_mistake_with_row_and_column(tmp_path: P
 def test_a_file_that_is_no_table_by_its_name_is_refused_with_the_names_allowed(tmp_path: Path) -> None:
     path = write(tmp_path, "s,m,7,,p,0,,x,1,1,1,0,", name="draws.xlsx")
     assert refused(path) == f"{path}: a table of draws ends in .csv, .csv.gz or .parquet"
+
+
+def test_a_row_with_a_strange_number_of_the_draw_tells_its_other_mistakes_too(tmp_path: Path) -> None:
+    header = "stage,model,problem_id,sample_index,answer,score,decode_tokens"
+    path = write(tmp_path, "solve,m,1,z,4,2,-3", header=header)
+    assert refused(path).splitlines() == [
+        f"{path}: row 2, column sample_index: expected a whole number of at least 0, got 'z'",
+        f"{path}: row 2, column decode_tokens: expected a whole number or nothing, got '-3'",
+        f"{path}: row 2, column score: expected a number in [0, 1] or nothing, got '2'",
+    ]
