@@ -185,8 +185,8 @@ def load_recording(path: str | Path) -> Recording:
 @lru_cache(maxsize=8)
 def _load(path: Path, _mtime_ns: int, _size: int) -> Recording:
     content = path.read_bytes()
-    names, rows = open_rows(content, path)
-    require_columns(names, path)
+    header, rows = open_rows(content, path)
+    names = require_columns(header, path)
     read = _reader(names)
     cells: dict[_Place, dict[int, _Row]] = {}
     for number, values in enumerate(rows, start=2):

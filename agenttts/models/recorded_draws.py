@@ -100,9 +100,9 @@ def read_draws(path: str | Path) -> DrawTable:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    names, rows = open_rows(content, path)
-    require_columns(names, path)
-    reader = _Reader(path, names)
+    header, rows = open_rows(content, path)
+    names = require_columns(header, path)
+    reader = _Reader(path, header, names)
     for number, values in enumerate(rows, start=2):
         reader.take(number, values)
     reader.end()
@@ -113,11 +113,13 @@ def read_draws(path: str | Path) -> DrawTable:
 class _Reader:
     """Collects rows and mistakes; tables have hundreds of thousands of rows, so columns are looked up once."""
 
-    def __init__(self, path: Path, names: Sequence[str]) -> None:
+    def __init__(self, path: Path, header: Sequence[str], names: Sequence[str]) -> None:
         self.draws: list[Draw] = []
         self._path = path
         self._n_columns = len(names)
         self._at = {name: names.index(name) for name in names}
+        self._written = dict(zip(names, header, strict=True))
+        """Name of a column here -> in the table, by which mistakes are told."""
         self._mistakes: list[str] = []
         self._n_mistakes = 0
         self._first_row: dict[tuple[str, str, str, str | None, int], int] = {}
@@ -158,7 +160,7 @@ class _Reader:
     def _wrong(self, row: int, column: str, message: str) -> None:
         self._n_mistakes += 1
         if len(self._mistakes) < MOST_MISTAKES:
-            where = f"row {row}, column {column}" if column else f"row {row}"
+            where = f"row {row}, column {self._written.get(column, column)}" if column else f"row {row}"
             self._mistakes.append(f"{self._path}: {where}: {message}")
 
     def _draw(self, row: int, values: Sequence[Any]) -> Draw | None:

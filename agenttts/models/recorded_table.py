@@ -48,23 +48,23 @@ KNOWN = (
 
 
 def open_rows(content: bytes, path: Path) -> tuple[list[str], Iterator[list[Any]]]:
-    """Return the column names, aliases resolved, and the rows of a table.
+    """Return the column names as the file has them (see `require_columns`), and the rows of a table.
 
     A row may have another width than the names; a blank line is an empty row.
 
     Raises:
-        DataError: Neither CSV nor Parquet, as the name of the file says.
+        DataError: Neither CSV nor Parquet, as the name of the file says, or a quote is not closed.
     """
     if not path.name.lower().endswith(SUFFIXES):
         raise DataError(f"{path}: a table of draws ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
-    header, rows = _parquet(content, path) if path.suffix == ".parquet" else _csv(content, path)
-    return [ALIASES.get(name, name) for name in header], rows
+    return _parquet(content, path) if path.suffix == ".parquet" else _csv(content, path)
 
 
 def _csv(content: bytes, path: Path) -> tuple[list[str], Iterator[list[Any]]]:
     try:
         raw = gzip.decompress(content) if path.suffix == ".gz" else content
-        reader = csv.reader(io.StringIO(raw.decode("utf-8-sig"), newline=""))
+        # Strict: otherwise a quote that is not closed takes the rows after it for text of its own.
+        reader = csv.reader(io.StringIO(raw.decode("utf-8-sig"), newline=""), strict=True)
         header = next(reader, [])
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a CSV table: {error}") from error
@@ -72,10 +72,16 @@ def _csv(content: bytes, path: Path) -> tuple[list[str], Iterator[list[Any]]]:
 
 
 def _csv_rows(reader: Iterator[list[str]], path: Path) -> Iterator[list[str]]:
+    n_read = 1  # the header
     try:
-        yield from reader
+        for values in reader:
+            n_read += 1
+            yield values
     except csv.Error as error:
-        raise DataError(f"{path}: not a CSV table: {error}") from error
+        raise DataError(
+            f"{path}: row {n_read + 1}: not CSV: {error}. Most often a quote that is opened in this row is not closed; "
+            'a quote that is part of a text is written twice (""), in a field within quotes'
+        ) from error
 
 
 def _parquet(content: bytes, path: Path) -> tuple[list[str], Iterator[list[Any]]]:
@@ -89,27 +95,34 @@ def _parquet(content: bytes, path: Path) -> tuple[list[str], Iterator[list[Any]]
     return list(table.column_names), (list(row) for row in zip(*columns, strict=True))
 
 
-def require_columns(names: Sequence[str], path: Path) -> None:
-    """Refuse a table that lacks a needed column or has one twice.
+def require_columns(header: Sequence[str], path: Path) -> list[str]:
+    """Return the names that columns have here, aliases resolved, in the order of the table.
 
     Raises:
-        DataError: The columns are named.
+        DataError: A needed column is missing or there twice; columns are named as the table names them.
     """
     from agenttts.task.reading import nearest  # imports the models of the task file
 
+    names = [ALIASES.get(name, name) for name in header]
     missing = [name for name in NEEDED if name not in names]
     if "text" not in names and "answer" not in names:
-        missing.append("text")
+        missing.append("text (or answer)")
     if missing:
         strange = [name for name in names if name not in KNOWN]
-        near = next(
-            (hint for name in missing if "mean" in (hint := nearest(name, strange, listed="Others"))), ""
+        hints = (nearest(name.partition(" ")[0], strange, listed="Others") for name in missing)
+        near = next((hint for hint in hints if "mean" in hint), "")
+        there = ", ".join(header) or "no columns"
+        raise DataError(f"{path}: {_columns(missing)} missing; it has {there}. {near}".rstrip())
+    if len(set(names)) < len(names):
+        twice = [written for written, name in zip(header, names, strict=True) if names.count(name) > 1]
+        raise DataError(
+            f"{path}: columns {', '.join(twice)}: every column may be there once, under one of its names"
         )
-        there = ", ".join(names) or "no columns"
-        raise DataError(f"{path}: column {', '.join(missing)} is missing; it has {there}. {near}".rstrip())
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(f"{path}: column {', '.join(twice)} is there twice (aliases included)")
+    return names
+
+
+def _columns(names: Sequence[str]) -> str:
+    return f"column {names[0]} is" if len(names) == 1 else f"columns {', '.join(names)} are"
 
 
 def words(value: Any) -> str:

@@ -57,7 +57,7 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
         "first in row 2",
         f"{path}: row 4, column score: expected a number in [0, 1] or nothing, got '1.5'",
         f"{path}: row 5, column stage: expected a value, it is empty",
-        f"{path}: row 5, column prefill_tokens: expected a whole number or nothing, got 'ten'",
+        f"{path}: row 5, column prompt_tokens: expected a whole number or nothing, got 'ten'",
         f"{path}: row 6, column sample_index: expected a whole number of at least 0, got 'x'",
         f"{path}: row 6, column tokens_estimated: expected 0, 1 or nothing, got 'maybe'",
         f"{path}: row 6, column split: expected search, train, dev, test or nothing, got 'validation'",
@@ -164,8 +164,8 @@ def test_a_table_of_280_800_rows_is_read_in_seconds() -> None:
 def test_negative_token_counts_are_mistakes_with_row_and_column(tmp_path: Path) -> None:
     told = refused(write(tmp_path, "s,m,7,,p,0,,x,1,-1,1,0,", "s,m,7,,p,1,,x,1,1,-7,0,")).splitlines()
     assert [line.partition(": ")[2] for line in told] == [
-        "row 2, column prefill_tokens: expected a whole number or nothing, got '-1'",
-        "row 3, column decode_tokens: expected a whole number or nothing, got '-7'",
+        "row 2, column prompt_tokens: expected a whole number or nothing, got '-1'",
+        "row 3, column completion_tokens: expected a whole number or nothing, got '-7'",
     ]
 
 
@@ -191,3 +191,34 @@ def test_a_row_with_a_strange_number_of_the_draw_tells_its_other_mistakes_too(tm
         f"{path}: row 2, column decode_tokens: expected a whole number or nothing, got '-3'",
         f"{path}: row 2, column score: expected a number in [0, 1] or nothing, got '2'",
     ]
+
+
+def test_columns_that_are_missing_are_told_beside_the_names_that_the_table_has(tmp_path: Path) -> None:
+    path = write(tmp_path, "s,m,x,1", header="stage,model,text,prompt_tokens")
+    assert refused(path) == (
+        f"{path}: columns problem_id, sample_index are missing; it has stage, model, text, prompt_tokens."
+    )
+    path = write(tmp_path, "s,m,p,0", header="stage,model,problem_id,sample_index")
+    assert f"{path}: column text (or answer) is missing" in refused(path)
+
+
+def test_a_column_under_two_of_its_names_is_told_by_both(tmp_path: Path) -> None:
+    header = "stage,model,example_id,problem_id,sample_index,text"
+    told = refused(write(tmp_path, "s,m,p,p,0,x", header=header))
+    assert "columns example_id, problem_id: every column may be there once" in told
+
+
+@pytest.mark.parametrize("after", ["s,m,p,2,z", 's,m,p,2,"z"'])
+def test_a_quote_that_is_not_closed_is_told_with_its_row(tmp_path: Path, after: str) -> None:
+    path = write(
+        tmp_path, "s,m,p,0,x", 's,m,p,1,"y', after, header="stage,model,problem_id,sample_index,text"
+    )
+    told = refused(path)
+    assert told.startswith(f"{path}: row 3: not CSV: ")
+    assert "is not closed" in told
+
+
+def test_a_text_over_several_lines_with_quotes_in_it_is_one_row(tmp_path: Path) -> None:
+    rows = ['s,m,p,0,"say ""x""\nand, then"', 's,m,p,1,5" wide']
+    path = write(tmp_path, *rows, header="stage,model,problem_id,sample_index,text")
+    assert [draw.text for draw in read_draws(path).draws] == ['say "x"\nand, then', '5" wide']
