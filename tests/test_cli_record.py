@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from agenttts.cli import app
+from agenttts.models.recorded_columns import COLUMNS
 from tests.task.test_importing import row, table, votes
 
 
@@ -89,3 +90,16 @@ def test_tables_without_scores_are_said_to_hold_nothing_to_score_by(tmp_path: Pa
     words = " ".join(out.split())
     assert "nothing can be scored" in words
     assert "is worth what its column" not in words
+
+
+def test_the_help_of_import_says_what_each_column_means_in_80_columns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = record("import", "--help")
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 80
+    words = " ".join(out.split())
+    for column in COLUMNS:
+        assert f"{column.name} {'needed: ' if column.needed else ''}{column.meaning}" in words
+    assert "(also named prompt_tokens)" in words

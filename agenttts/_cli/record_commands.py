@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from agenttts.models.recorded_columns import columns_text
+
 __all__ = ["record_app"]
 
 record_app = typer.Typer(
@@ -21,15 +23,14 @@ JsonOption = Annotated[
 ]
 
 
-@record_app.command("import")
+# \b keeps the lines that follow, up to an empty one, as they are.
+@record_app.command("import", epilog=f"\b\nColumns of a table:\n{columns_text()}")
 def import_(
     tables: Annotated[
         list[Path],
         typer.Argument(
             metavar="TABLE...",
-            help="CSV (also .gz) or Parquet, one row per draw. Columns: stage, model, problem_id, sample_index, and text "
-            "or answer; besides prefill_tokens, decode_tokens, score, variant, prompt, parent_sample_index, "
-            "model_params_b, tokens_estimated, split.",
+            help="CSV (also .csv.gz) or Parquet, one row per draw; its columns are described below.",
         ),
     ],
     out: Annotated[

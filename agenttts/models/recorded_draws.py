@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agenttts.errors import DataError
-from agenttts.models.recorded_table import KNOWN, open_rows, require_columns, whole, words
+from agenttts.models.recorded_columns import KNOWN
+from agenttts.models.recorded_table import open_rows, require_columns, whole, words
 
 __all__ = ["Cell", "Draw", "DrawTable", "cells", "chains", "read_draws"]
 

@@ -1,23 +1,7 @@
-"""The form of a table of recorded draws: its columns, their other names, and how a file is read row by row.
+"""How a table of recorded draws is read row by row, and which columns it must have.
 
-Table (CSV or Parquet, CSV also gzipped), one row per draw:
-
-| column | needed | meaning |
-| --- | --- | --- |
-| `stage`, `model`, `problem_id` | yes | where the draw belongs; `example_id` is accepted for `problem_id` |
-| `sample_index` | yes | number of the draw, from 0 |
-| `text` or `answer` | yes | the completion; an `answer` alone stands in for it (empty: nothing could be parsed) |
-| `prompt` | no | the messages' contents, joined by newlines; where given, only this prompt has the draw |
-| `prefill_tokens`, `decode_tokens` | for costs | `prompt_tokens`, `completion_tokens` are accepted |
-| `score` | no | what the recording says the draw was worth, in [0, 1]; kept in `details` |
-| `tokens_estimated` | no | 1 where the token counts are estimates, 0 where they are not |
-| `variant` | no | several recordings of one model: asked for as `model@variant`, or `model` where there is one |
-| `parent_sample_index` | import | the draw that this one goes on from: such draws form chains and are not independent |
-| `model_params_b` | import | parameters of the model in billions |
-| `split` | import | `search` (or `train`, `dev`), `test` |
-
-The last three are read by `agenttts record import` alone. What a checked table holds is in `recorded_draws`; replaying
-one is in `recorded`.
+What the columns mean is in `recorded_columns`, what a checked table holds in `recorded_draws`; replaying one is in
+`recorded`. Columns `parent_sample_index`, `model_params_b` and `split` are read by `agenttts record import` alone.
 """
 
 from __future__ import annotations
@@ -30,21 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from agenttts.errors import DataError
+from agenttts.models.recorded_columns import ALIASES, KNOWN, NEEDED
 
-__all__ = ["ALIASES", "KNOWN", "NEEDED", "SUFFIXES", "open_rows", "require_columns", "whole", "words"]
+__all__ = ["SUFFIXES", "open_rows", "require_columns", "whole", "words"]
 
-ALIASES = {
-    "example_id": "problem_id",
-    "prompt_tokens": "prefill_tokens",
-    "completion_tokens": "decode_tokens",
-}
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 """Ends of the names of files that are read."""
-NEEDED = ("stage", "model", "problem_id", "sample_index")
-KNOWN = (
-    *NEEDED, "text", "answer", "prompt", "prefill_tokens", "decode_tokens", "score", "tokens_estimated", "variant",
-    "parent_sample_index", "model_params_b", "split",
-)  # fmt: skip
 
 
 def open_rows(content: bytes, path: Path) -> tuple[list[str], Iterator[list[Any]]]:

@@ -71,7 +71,7 @@ def import_tables(
     """Make a folder that can be searched of recorded tables.
 
     Args:
-        paths: Tables of recorded draws; see `agenttts.models.recorded_table`.
+        paths: Tables of recorded draws; see `agenttts.models.recorded_columns`.
         out: The folder, made where it is not there.
         task: A task that the draws are for, by name or path; its `import.yaml`, if any, says what it takes. `None`: a
             task is drafted.
