@@ -13,13 +13,15 @@ from agenttts.budgets.cost import Budget, Cost, amount, total
 from agenttts.study.archive import Archive, Trial, failure_from_json, failure_to_json
 from agenttts.study.evaluate import Evaluation
 from agenttts.study.result import MOST_CONFIRMED, Alternative, Confirmation, StudyOptions
-from agenttts.study.statistics import Interval, PairedDifference, mean_interval, paired_difference
+from agenttts.study.statistics import ROUNDING, Interval, PairedDifference, mean_interval, paired_difference
 
 __all__ = ["alternative", "confirmation", "evaluation_to_json", "held_back", "n_affordable", "verdict"]
 
 HELD_BACK_SHARE = 0.25
 FEWEST_CONFIRMED = 20
 """With fewer problems than this the intervals say next to nothing."""
+MOST_LOST = 0.02
+"""Score that a cheaper plan may lose on the search problems and still be recommended."""
 SAFETY = 1.3
 """Expected cost times this is kept free, for lengths vary."""
 
@@ -80,11 +82,26 @@ def verdict(difference: PairedDifference | None, *, has_runner_up: bool = True) 
         return "the winner is better on unseen problems"
     if difference.verdict == "worse":
         return "the runner-up did better on unseen problems: the search problems misled"
-    return "winner and runner-up are not distinguishable on unseen problems"
+    return f"winner and runner-up are not distinguishable on unseen problems{_disagreement(difference)}"
+
+
+def _disagreement(difference: PairedDifference) -> str:
+    """Return why a difference counts as none although one of its two figures says otherwise; a reader sees both."""
+    if not difference.holds_zero:
+        return ": the interval leaves 0 out, but by the test it could be chance"
+    if difference.p < 1 - difference.confidence:
+        return ": the test tells them apart, but the interval holds 0"
+    return ""
 
 
 def alternative(archive: Archive, options: StudyOptions) -> Alternative | None:
-    """Return the cheapest trial that costs at least a tenth less and is not distinguishable from the winner."""
+    """Return the cheapest trial that costs at least a tenth less and is about as good; `None` where there is none.
+
+    About as good: neither interval nor test tells it from the winner, and on the problems that both have scores for it
+    lost at most 2 points of 100. A verdict alone would not do: the fewer the problems, the greater a loss that could
+    still be chance, and what is offered here is taken for a recommendation. A bound that grows with the standard error
+    would have the same fault, so this one is fixed.
+    """
     best = archive.best()
     if best is None:
         return None
@@ -95,9 +112,14 @@ def alternative(archive: Archive, options: StudyOptions) -> Alternative | None:
         difference = paired_difference(
             best.scores, trial.scores, confidence=options.confidence, seed=options.seed
         )
-        if difference.verdict == "not distinguishable":
+        if _about_as_good(difference):
             return Alternative(trial, difference)
     return None
+
+
+def _about_as_good(difference: PairedDifference) -> bool:
+    could_be_chance = difference.verdict == "not distinguishable" and difference.holds_zero
+    return could_be_chance and difference.mean <= MOST_LOST + ROUNDING
 
 
 def n_wanted(options: StudyOptions) -> int:

@@ -70,9 +70,17 @@ class PairedDifference:
     method: str
 
     @property
+    def holds_zero(self) -> bool:
+        """Whether the interval holds 0."""
+        return self.low <= 0 <= self.high
+
+    @property
     def verdict(self) -> Verdict:
-        """`better` or `worse` only where interval and test agree that the difference is not 0."""
-        if self.p >= 1 - self.confidence or self.low <= 0 <= self.high:
+        """`better` or `worse` only where interval and test agree that the difference is not 0.
+
+        With few problems they may not: "not distinguishable" is then no sign that the two are alike.
+        """
+        if self.p >= 1 - self.confidence or self.holds_zero:
             return "not distinguishable"
         return "better" if self.mean > 0 else "worse"
 
