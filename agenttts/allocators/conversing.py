@@ -18,6 +18,7 @@ from agenttts.allocators.base import AllocatorOptions, Briefing, Proposal
 from agenttts.allocators.encoding import nearest_choice
 from agenttts.allocators.random import untried
 from agenttts.allocators.space import Space
+from agenttts.allocators.structure import Structure
 from agenttts.budgets.cost import Budget
 from agenttts.errors import InputError
 from agenttts.pipeline.base import Allocation, StageChoice
@@ -78,9 +79,11 @@ def space_facts(briefing: Briefing, space: Space) -> dict[str, Any]:
     """Return what a prompt may say of task, stages and budget, as plain data.
 
     `task`, `description`, `metric`, `budget` (with unit) and `stages`: each with `name`, `purpose`, `needs`, `counts`,
-    `selectors`, `below` (thresholds of a stage that runs on a condition, else empty), `after` (settings that are asked
-    before it, whose problems it does not get) and `models`, each with `name`,
-    `about`, `one` (cost of its fewest samples) and `more` (cost of its most).
+    `selectors`, `below` (thresholds of a stage that runs on a condition or may be left out, else empty), `watches` (the
+    stage on which the condition hangs, else empty), `measure` (what is measured of it: `agreement`, `verifier_score` or
+    `answer`; else empty), `pooled` (whether its vote counts the samples of the watched stage too), `after` (settings that
+    are asked before it, whose problems it does not get), `optional` (whether it may be left out) and `models`, each with
+    `name`, `about`, `one` (cost of its fewest samples) and `more` (cost of its most).
     """
     told = {stage.name: stage for stage in briefing.stages}
     stages = []
@@ -95,7 +98,7 @@ def space_facts(briefing: Briefing, space: Space) -> dict[str, Any]:
                 "counts": sorted({c.n_samples for c in choices}),
                 "selectors": list(dict.fromkeys(c.select for c in choices if c.n_samples > 1)),
                 "below": _thresholds(choices),
-                "after": list(space.structure.routes.get(name, ())),
+                **_condition_facts(space.structure, name),
                 "models": [_model_facts(space, choices, model, about) for model in _models(choices)],
             }
         )
@@ -105,6 +108,17 @@ def space_facts(briefing: Briefing, space: Space) -> dict[str, Any]:
         "metric": briefing.metric or "share of problems solved",
         "budget": str(space.budget),
         "stages": stages,
+    }
+
+
+def _condition_facts(structure: Structure, stage: str) -> dict[str, Any]:
+    watches = structure.when.get(stage, "")
+    return {
+        "watches": watches,
+        "measure": structure.measures.get(stage, "agreement") if watches else "",
+        "pooled": stage in structure.pooled,
+        "after": list(structure.routes.get(stage, ())),
+        "optional": stage in structure.optional,
     }
 
 

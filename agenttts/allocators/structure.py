@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -27,11 +27,15 @@ class Structure:
     """(stage, label of a selector) -> its kind."""
     when: Mapping[str, str] = field(default_factory=dict)
     """Stage that runs on a condition -> the stage that it watches."""
+    measures: Mapping[str, str] = field(default_factory=dict)
+    """Stage that runs on a condition -> what is measured of the watched one (see `WhenBlock`)."""
     routes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Stage that problems are sent to by the watched stage's answer -> the settings before it, which they were not
     sent to (none: it is asked first). Such a stage has no answer of the watched one to pass on."""
     optional: frozenset[str] = frozenset()
     """Stages that may be left out, though they run on no condition."""
+    pooled: frozenset[str] = frozenset()
+    """Stages of `when` whose vote counts the samples of the watched stage too."""
 
     def kind(self, choice: StageChoice) -> str:
         """Return the kind of a choice's selector; its label where none is known."""
@@ -48,9 +52,17 @@ class Structure:
             final=final if final in llm else None,
             kinds={(name, way.name): way.kind for name in llm for way in stages[name].ways},
             when=task.file.watched,
+            measures=_measures(task.file.watched, stages),
             routes={name: task.file.settings_before(name) for name in stages if stages[name].routed},
             optional=frozenset(name for name, block in stages.items() if block.optional),
+            pooled=frozenset(name for name, block in stages.items() if block.pool),
         )
+
+
+def _measures(watched: Iterable[str], stages: Mapping[str, StageBlock]) -> dict[str, str]:
+    """Return what decides where a stage runs; one with `otherwise` alone runs where a rating sent no problem before."""
+    whens = {name: stages[name].when for name in watched}
+    return {name: "answer" if when is None else when.measure for name, when in whens.items()}
 
 
 def _llm_needs(name: str, stages: Mapping[str, StageBlock], llm: set[str]) -> tuple[str, ...]:
