@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from spending_draws import JUDGE, Draws, Requests, Shuffled, aime, tiny
+from spending_draws import JUDGE, Draws, Shuffled, aime, tiny
 
 from agenttts.budgets.cost import Unit
 from agenttts.budgets.cost_model import CostModel
@@ -33,6 +33,7 @@ from agenttts.pipeline.base import Allocation, Problem, Rollout, StageChoice
 from agenttts.pipeline.pipeline import Pipeline
 from agenttts.task.schema import TaskFile
 from agenttts.task.task import Task
+from agenttts.testing.doubles import ScriptedRequests
 
 OUT = Path("runs/benchmarks/spending.json")
 TARGET = 0.30
@@ -176,7 +177,7 @@ class Bench:
                 self.pipeline,
                 allocation,
                 kinds_of(self.task, allocation),
-                Requests(),
+                ScriptedRequests(),
                 sampler,
                 self.cost_model,
                 Unit.GFLOPS,
@@ -187,7 +188,7 @@ class Bench:
             await self.pipeline.run(
                 problem,
                 allocation,
-                clients=Requests(),
+                clients=ScriptedRequests(),
                 sampler=sampler,
                 cost_model=self.cost_model,
                 score=False,

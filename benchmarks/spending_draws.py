@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from agenttts.budgets.cards import ModelCard
-from agenttts.models.base import Message, Request, Sample, SamplingParameters
+from agenttts.models.base import Message, Request, Sample
 from agenttts.models.sampler import Drawn
 from agenttts.pipeline.base import Problem
 
@@ -54,21 +54,6 @@ class Draws:
     @property
     def n_draws(self) -> int:
         return min(len(rows) for rows in self.rows.values())
-
-
-class Requests:
-    """Makes requests; nothing is sent anywhere."""
-
-    def request(
-        self,
-        model: str,
-        messages: Sequence[Message],
-        sampling: SamplingParameters,
-        *,
-        stage: str = "",
-        problem_id: str = "",
-    ) -> Request:
-        return Request(model, "memory", tuple(messages), sampling, stage, problem_id)
 
 
 class Shuffled:
