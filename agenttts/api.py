@@ -238,6 +238,7 @@ def compare(
     planner: str | None = None,
     planner_budget: Budget | str | float | None = None,
     planner_prompts: str | Path | None = None,
+    planner_timeout_s: float | None = None,
     concurrency: int = 32,
     jobs: int | None = None,
     n_search: int | None = None,
@@ -256,7 +257,8 @@ def compare(
 
     Args:
         task: A loaded task, a task file, its folder, or the name of a task of the catalogue.
-        allocators: Names, each of them once: a list, or text with commas between them.
+        allocators: Names, each of them once: a list, or text with commas between them. With switches they stand in
+            brackets: `agenttts[no_insight1=true]`.
         seeds: Searches of each allocator, with seeds 0, 1, ...
         budget: As for `optimize`.
         n_trials: Allocations that each search tries.
@@ -269,6 +271,7 @@ def compare(
         planner: As for `optimize`, for those allocators that ask one.
         planner_budget: As for `optimize`.
         planner_prompts: As for `optimize`.
+        planner_timeout_s: Longest wait for one reply of the planner, with all attempts; `None`: 120 seconds.
         concurrency: Problems that each search works on at a time.
         jobs: Searches that run at a time; `None`: one a core.
         n_search: Use only this many search problems.
@@ -285,9 +288,10 @@ def compare(
     from agenttts.report.comparison_report import report_comparison
     from agenttts.study.comparison_opening import ComparisonRequest, cores, prepare_comparison
     from agenttts.study.comparison_runs import run_studies
+    from agenttts.study.contenders import split_names
 
     if isinstance(allocators, str):
-        allocators = [name.strip() for name in allocators.split(",") if name.strip()]
+        allocators = split_names(allocators)
     request = ComparisonRequest(
         task=task,
         allocators=allocators,
@@ -302,6 +306,7 @@ def compare(
         planner=planner,
         planner_budget=planner_budget,
         planner_prompts=planner_prompts,
+        planner_timeout_s=planner_timeout_s,
         concurrency=concurrency,
         n_search=n_search,
         out=out,
@@ -310,6 +315,6 @@ def compare(
         source=source,
         trust=trust,
     )
-    folder, names, numbers = prepare_comparison(request), list(allocators), list(range(seeds))
+    folder, names, numbers = prepare_comparison(request), request.names, list(range(seeds))
     failed = run_studies(folder, names, numbers, jobs=jobs or cores(), report=report or (lambda said: None))
     return report_comparison(folder, names, numbers, failed, target=target, truth=truth)

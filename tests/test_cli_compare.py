@@ -159,10 +159,39 @@ def test_a_search_budget_that_ended_studies_is_told_and_gives_code_3(recorded_ta
 
 def test_a_planner_that_costs_money_is_agreed_to_before_a_comparison(recorded_task):
     with local_server(always=advice) as server:
-        write_card(Path.cwd(), server.url, price=True)
+        write_card(Path.cwd(), server.url, price=True, parameters=True)
         done = compare(recorded_task, "--allocators", "agent,random", "--seeds", "2", "--planner", "adviser")
         assert not server.bodies
     said = " ".join(done.stderr.split())
     assert done.returncode == 2
     assert "A planner is asked by 2 of the studies" in said
     assert re.search(r"This will cost up to [\d.]+ USD for the planner\. Go on\? There is no terminal", said)
+
+
+def test_ablations_are_named_in_brackets_and_the_planner_may_be_given_less_time(recorded_task):
+    def slow(body: dict) -> dict:
+        time.sleep(2)
+        return advice(body)
+
+    names = "agenttts,agenttts[no_insight1=true]"
+    with local_server(always=slow) as server:
+        write_card(Path(), server.url, parameters=True)
+        done = compare(
+            recorded_task, "--allocators", names, "--seeds", "1", "--trials", "12", "--no-confirm",
+            "--planner", "adviser", "--planner-timeout", "0.2", "--json",
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert [run["allocator"] for run in result["runs"]] == names.split(",")
+    logs = [(Path(run["folder"]) / "events.jsonl").read_text() for run in result["runs"]]
+    assert all("no reply within 0.2 s" in log for log in logs)
+
+
+def test_a_planner_whose_calls_cannot_be_counted_is_refused_before_anything_runs(recorded_task):
+    with local_server(always=advice) as server:
+        write_card(Path(), server.url)
+        done = compare(recorded_task, "--allocators", "agent", "--seeds", "1", "--planner", "adviser")
+        assert not server.bodies
+    assert done.returncode == 2
+    assert "models.adviser: add `parameters: <number>`" in " ".join(done.stderr.split())
+    assert not Path("runs").exists()

@@ -25,10 +25,11 @@ def agenttts(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[s
     )
 
 
-def write_card(folder: Path, url: str, *, price: bool = False) -> None:
+def write_card(folder: Path, url: str, *, price: bool = False, parameters: bool = False) -> None:
     cards = folder / "budgets" / "models"
     cards.mkdir(parents=True, exist_ok=True)
     more = "    price: {input_per_million_usd: 2, output_per_million_usd: 8}\n" if price else ""
+    more += "    parameters: 7.0e+9\n" if parameters else ""
     (cards / "mine.yaml").write_text(
         f"format: 1\nmodels:\n  adviser:\n    source: openai\n    base_url: {url}\n    max_attempts: 1\n{more}"
     )

@@ -46,7 +46,7 @@ def run_compare(
 
     truths = read_truth(truth) if truth is not None else None
     folder = prepare_comparison(request)
-    names, seeds = list(request.allocators), list(range(request.n_seeds))
+    names, seeds = request.names, list(range(request.n_seeds))
     todo = [run for run in outcomes(folder, names, seeds, {}) if not run.counts]
     if todo:
         _quote(folder, todo, yes=yes)

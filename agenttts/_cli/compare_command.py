@@ -16,6 +16,7 @@ from agenttts._cli.options import (
     PlannerBudgetOption,
     PlannerOption,
     PlannerPromptsOption,
+    PlannerTimeoutOption,
     RacingOption,
     SearchBudgetOption,
     SearchProblemsOption,
@@ -31,7 +32,12 @@ __all__ = ["compare"]
 def compare(
     task: TaskArgument,
     allocators: Annotated[
-        str, typer.Option(metavar="NAME,NAME,...", help="What proposes allocations, separated by commas.")
+        str,
+        typer.Option(
+            metavar="NAME,NAME,...",
+            help="What proposes allocations, separated by commas; with switches in brackets, e.g. "
+            "'agenttts,agenttts[no_insight1=true]'.",
+        ),
     ],
     seeds: Annotated[int, typer.Option(min=1, help="Searches of each, with seeds 0, 1, ...")] = 20,
     budget: BudgetOption = None,
@@ -48,6 +54,7 @@ def compare(
     planner: PlannerOption = None,
     planner_budget: PlannerBudgetOption = None,
     planner_prompts: PlannerPromptsOption = None,
+    planner_timeout: PlannerTimeoutOption = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Searches that run at a time.", show_default="one a core")
     ] = None,
@@ -83,11 +90,12 @@ def compare(
     with ending(as_json=as_json):
         from agenttts._cli.compare import run_compare
         from agenttts.study.comparison_opening import ComparisonRequest
+        from agenttts.study.contenders import split_names
 
         run_compare(
             ComparisonRequest(
                 task=task,
-                allocators=[name.strip() for name in allocators.split(",") if name.strip()],
+                allocators=split_names(allocators),
                 n_seeds=seeds,
                 target=target,
                 budget=budget,
@@ -99,6 +107,7 @@ def compare(
                 planner=planner,
                 planner_budget=planner_budget,
                 planner_prompts=planner_prompts,
+                planner_timeout_s=planner_timeout,
                 concurrency=concurrency or 32,
                 n_search=search_problems,
                 out=out,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -170,21 +169,10 @@ def _begin(request: OptimizeRequest) -> OpenedStudy:
 
 
 def _switches(given: list[str]) -> dict[str, Any]:
-    """Read `name=value` pairs; values are true, false, numbers or words.
+    """Read what was given by `--switch`."""
+    from agenttts.study.contenders import read_switches
 
-    Raises:
-        InputError: Not a pair.
-    """
-    switches: dict[str, Any] = {}
-    for pair in given:
-        name, equals, text = pair.partition("=")
-        if not name or not equals:
-            raise InputError(f"--switch {pair}: expected NAME=VALUE, e.g. --switch no_insight1=true")
-        try:
-            switches[name] = json.loads(text)
-        except ValueError:
-            switches[name] = text
-    return switches
+    return read_switches(given, "--switch", "e.g. --switch no_insight1=true")
 
 
 def _quote(task: Task, options: StudyOptions, *, yes: bool) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 from agenttts.budgets.cost import Unit
 from agenttts.errors import RunError
 from agenttts.store.sql import same_store, without_password
+from agenttts.study.contenders import folder_name
 from agenttts.study.result import StudyOptions
 
 if TYPE_CHECKING:
     from agenttts.budgets.cards import ModelCard
     from agenttts.task.task import Task
 
-__all__ = ["ComparisonFolder", "default_name", "open_comparison"]
+__all__ = ["ComparisonFolder", "default_name", "open_comparison", "spend_unit"]
 
 FORMAT = 1
 COMPARISON_FILE = "comparison.json"
@@ -43,7 +43,8 @@ class ComparisonFolder:
     path: Path
     task: Task
     options: Mapping[str, StudyOptions]
-    """Of the studies of each allocator, but for `seed`; alike but for what concerns planners."""
+    """Of the studies of each allocator by its name with switches (see `contenders`), but for `seed`; alike but for
+    switches and what concerns planners."""
     store_url: str
     """Of the shared draws."""
     payer: str
@@ -51,9 +52,8 @@ class ComparisonFolder:
 
     @property
     def unit(self) -> Unit:
-        """What spend is told in: `paper` counts stages of one problem and cannot add up, GFLOPs stand in."""
-        unit = next(iter(self.options.values())).budget.unit
-        return Unit.GFLOPS if unit is Unit.PAPER else unit
+        """What spend is told in."""
+        return spend_unit(self.options)
 
     @property
     def planner(self) -> ModelCard | None:
@@ -62,7 +62,13 @@ class ComparisonFolder:
 
     def study(self, allocator: str, seed: int) -> Path:
         """Return the folder of one study."""
-        return self.path / re.sub(r"[^A-Za-z0-9_-]", "_", allocator) / f"seed-{seed}"
+        return self.path / folder_name(allocator) / f"seed-{seed}"
+
+
+def spend_unit(options: Mapping[str, StudyOptions]) -> Unit:
+    """Return what spend is told in: `paper` counts stages of one problem and cannot add up, GFLOPs stand in."""
+    unit = next(iter(options.values())).budget.unit
+    return Unit.GFLOPS if unit is Unit.PAPER else unit
 
 
 def default_name(task: Task, options: Mapping[str, StudyOptions]) -> str:

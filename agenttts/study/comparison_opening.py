@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agenttts.budgets.cost import Budget
 from agenttts.errors import InputError
 from agenttts.store.sql import is_memory
-from agenttts.study.comparison_folder import ComparisonFolder, default_name, open_comparison
+from agenttts.study.comparison_folder import (
+    ComparisonFolder,
+    default_name,
+    open_comparison,
+    spend_unit,
+)
+from agenttts.study.contenders import contender_name, read_contender
 from agenttts.study.opening import load_task, run_folder, study_options, unit_of
 from agenttts.study.result import StudyOptions
 from agenttts.task.task import Task
@@ -25,6 +31,7 @@ class ComparisonRequest:
 
     task: Task | str | Path
     allocators: Sequence[str]
+    """Names, each with its switches in brackets where it has some (see `contenders`)."""
     n_seeds: int = 20
     target: float = 0.01
     budget: Budget | str | float | None = None
@@ -36,6 +43,7 @@ class ComparisonRequest:
     planner: str | None = None
     planner_budget: Budget | str | float | None = None
     planner_prompts: str | Path | None = None
+    planner_timeout_s: float | None = None
     concurrency: int = 32
     n_search: int | None = None
     out: str | Path | None = None
@@ -44,12 +52,22 @@ class ComparisonRequest:
     source: str | None = None
     trust: bool = False
 
+    @property
+    def names(self) -> list[str]:
+        """What is compared, each under its one name.
+
+        Raises:
+            InputError: An allocator is not named as `contenders` says.
+        """
+        return [contender_name(*read_contender(text)) for text in self.allocators]
+
 
 def prepare_comparison(request: ComparisonRequest) -> ComparisonFolder:
     """Begin a comparison, or open the one that is there.
 
     Raises:
         InputError: Something that was asked cannot be used.
+        CardError: Calls to the planner cannot be counted in the unit that spend is told in.
         RunError: The folder holds a comparison of something else.
     """
     _check(request)
@@ -62,8 +80,21 @@ def prepare_comparison(request: ComparisonRequest) -> ComparisonFolder:
         unit=unit_of(request.budget),
     )
     options = _options(request, task)
+    _require_planner_costs(options)
     out = run_folder(request.out if request.out is not None else default_name(task, options))
     return open_comparison(out, task, options, request.store)
+
+
+def _require_planner_costs(options: Mapping[str, StudyOptions]) -> None:
+    """Check that calls to the planner can be counted in the unit that spend is told in.
+
+    Raises:
+        CardError: They cannot; the message names the key to add.
+    """
+    from agenttts.budgets.cost_model import CostModel
+
+    cards = {each.planner.name: each.planner for each in options.values() if each.planner is not None}
+    CostModel(cards).require(spend_unit(options))
 
 
 def cores() -> int:
@@ -74,7 +105,7 @@ def cores() -> int:
 
 
 def _check(request: ComparisonRequest) -> None:
-    names = list(request.allocators)
+    names = request.names
     if not names or len(set(names)) < len(names):
         raise InputError(
             f"allocators: expected one or more different names, got {', '.join(names) or 'none'}"
@@ -94,18 +125,32 @@ def _check(request: ComparisonRequest) -> None:
 def _options(request: ComparisonRequest, task: Task) -> dict[str, StudyOptions]:
     from agenttts.allocators.base import ConversingAllocator, make_allocator
 
-    names = list(request.allocators)
-    asking = {name: isinstance(make_allocator(name), ConversingAllocator) for name in names}
-    if request.planner is not None and not any(asking.values()):
-        raise InputError(f"planner: none of {', '.join(names)} asks one. Leave it out, or add e.g. agent")
+    names = request.names
+    asking = {
+        name: isinstance(make_allocator(read_contender(name)[0]), ConversingAllocator) for name in names
+    }
+    if not any(asking.values()):
+        _without_planner(request)
     return {name: _of_one(request, task, name, asks=asking[name]) for name in names}
 
 
+def _without_planner(request: ComparisonRequest) -> None:
+    """Refuse options of a planner that nobody asks."""
+    for option in ("planner", "planner_budget", "planner_prompts", "planner_timeout_s"):
+        if getattr(request, option) is not None:
+            word = option.removesuffix("_s").replace("_", " ")
+            raise InputError(
+                f"{word}: none of {', '.join(request.names)} asks a planner. Leave it out, or add e.g. agent"
+            )
+
+
 def _of_one(request: ComparisonRequest, task: Task, name: str, *, asks: bool) -> StudyOptions:
+    allocator, switches = read_contender(name)
     options = study_options(
         task,
         budget=request.budget,
-        allocator=name,
+        allocator=allocator,
+        switches=switches,
         n_trials=request.n_trials,
         search_budget=request.search_budget,
         concurrency=request.concurrency,
@@ -114,5 +159,6 @@ def _of_one(request: ComparisonRequest, task: Task, name: str, *, asks: bool) ->
         planner=request.planner if asks else None,
         planner_budget=request.planner_budget if asks else None,
         planner_prompts=request.planner_prompts if asks else None,
+        planner_timeout_s=request.planner_timeout_s if asks else None,
     )
     return replace(options, batch=request.batch)

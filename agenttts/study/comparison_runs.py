@@ -22,6 +22,7 @@ from agenttts.study.archive import Archive
 from agenttts.study.comparison_folder import ComparisonFolder
 from agenttts.study.comparison_values import Comparison, RunRecord
 from agenttts.study.comparison_workers import StudyJob, WorkerReport, run_jobs
+from agenttts.study.contenders import contender_name
 from agenttts.study.events import EVENTS_FILE, StudyState, fold, read_events
 from agenttts.study.result import StudyOptions
 
@@ -187,7 +188,8 @@ def left_out(folder: ComparisonFolder, runs: Sequence[RunOutcome]) -> tuple[str,
             options = fold(read_events(log)[0]).options
         except RunError:  # damaged: it tells nothing, and nobody asked
             continue
-        found.setdefault(str(options["allocator"]), []).append(int(options["seed"]))
+        name = contender_name(str(options["allocator"]), options.get("switches") or {})
+        found.setdefault(name, []).append(int(options["seed"]))
     names = {run.allocator for run in runs}
     return tuple(name if name not in names else f"{name} ({_seeds(seeds)})" for name, seeds in found.items())
 
@@ -315,7 +317,7 @@ def read_record(path: Path, unit: Unit, truth: Truth | None = None) -> RunRecord
     options = StudyOptions.from_json(state.options)
     final = state.confirmed["winner"] if state.confirmed is not None else None
     return RunRecord(
-        allocator=options.allocator,
+        allocator=contender_name(options.allocator, options.switches),
         seed=options.seed,
         best=tuple(math.nan if leader is None else leader.score for leader in leaders),
         spend=_spend(events, state, unit),

@@ -95,7 +95,11 @@ def test_a_comparison_of_something_else_is_refused(recorded_task):
         ({"target": 5}, "less than 1, got 5"),
         ({"target": 1.0}, "scores lie between 0 and 1"),
         ({"store": "memory:"}, "cannot share a store in memory"),
-        ({"planner": "rec/large"}, "none of random asks one"),
+        ({"planner": "rec/large"}, "none of random asks a planner"),
+        ({"planner_timeout_s": 5}, "planner timeout: none of random asks a planner"),
+        ({"allocators": ["random[x=true]"]}, "'random' has no switches; given: x"),
+        ({"allocators": ["random[x]"]}, "'random.x.': x: expected NAME=VALUE, e.g. agenttts"),
+        ({"allocators": ["random[x=1"]}, "expected a name, or one with switches in brackets"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_anything_runs(recorded_task, wrong, message):
@@ -298,3 +302,40 @@ def test_what_the_planner_took_stands_beside_the_spend_that_holds_it(recorded_ta
     shares = [row[f"of_that_planner_{unit}"] for row in table("curves.csv") if row["allocator"] == "agent"]
     assert float(shares[0]) == 0, "the opening asks nobody"
     assert float(shares[-1]) == pytest.approx(per_call)
+
+
+def test_ablations_of_one_allocator_are_compared_under_names_of_their_own(recorded_task):
+    ablated = "agenttts[no_insight1=true,no_insight3=true]"
+    asked = {**SMALL, "confirm": False, "planner": "tiny/m", "planner_timeout_s": 30}
+    result = agenttts.compare(
+        recorded_task, "agenttts,agenttts[no_insight3=true, no_insight1=true],random", seeds=1, **asked
+    )
+    names = ["agenttts", ablated, "random"]
+    assert [run.allocator for run in result.runs] == names
+    assert list(result.comparison.allocators) == names
+    assert [row["allocator"] for row in table("runs.csv")] == names
+    assert f"agenttts : {ablated}" in result.page.read_text()
+    folders = [run.folder.parent.name for run in result.runs]
+    assert folders[0] == "agenttts"
+    assert folders[1].startswith("agenttts_no_insight1_true_no_insight3_true-")
+    plain, without = (Study.open(run.folder).options for run in result.runs[:2])
+    assert (plain.switches, without.switches) == ({}, {"no_insight1": True, "no_insight3": True})
+    assert plain.planner_deadline_s == without.planner_deadline_s == 30
+    assert plain.allocator == without.allocator == "agenttts"
+
+    reports: list[WorkerReport] = []
+    alone = agenttts.compare(
+        recorded_task,
+        ["random"],
+        seeds=1,
+        report=reports.append,
+        **{**asked, "planner": None, "planner_timeout_s": None},
+    )
+    assert reports == []
+    assert set(alone.left_out) == {"agenttts", ablated}
+
+
+def test_the_same_switches_in_another_order_are_the_same_contender(recorded_task):
+    twice = ["agenttts[no_insight1=true,no_insight2=true]", "agenttts[no_insight2=true,no_insight1=true]"]
+    with pytest.raises(InputError, match="expected one or more different names"):
+        agenttts.compare(recorded_task, twice, planner="tiny/m", seeds=1, **SMALL)
