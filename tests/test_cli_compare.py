@@ -195,3 +195,10 @@ def test_a_planner_whose_calls_cannot_be_counted_is_refused_before_anything_runs
     assert done.returncode == 2
     assert "models.adviser: add `parameters: <number>`" in " ".join(done.stderr.split())
     assert not Path("runs").exists()
+
+
+def test_a_folder_of_another_comparison_is_refused_with_the_option_that_names_one(recorded_task):
+    assert compare(recorded_task, "--allocators", "random", *ALLOCATORS[2:], "--no-confirm").returncode == 0
+    done = compare(recorded_task, "--allocators", "random", *ALLOCATORS[2:])
+    assert done.returncode == 2
+    assert "Choose another folder (--out" in " ".join(done.stderr.split())

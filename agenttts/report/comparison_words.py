@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from agenttts.budgets.cost import Cost, Unit, amount, plain_digits, total
 from agenttts.errors import CardError
+from agenttts.study.comparison_folder import ANOTHER
 
 if TYPE_CHECKING:
     from agenttts.study.comparison_runs import ComparisonResult, RunOutcome
@@ -185,7 +186,7 @@ def endings_text(result: ComparisonResult) -> list[str]:
         )
         lines.append(
             f"{len(ended)} of {len(result.runs)} studies ended at their search budget.{what} "
-            "A larger one is another comparison: give it with another folder."
+            f"A larger one is another comparison: give it with {ANOTHER}."
         )
     lost = [
         name for name in dict.fromkeys(run.allocator for run in result.runs) if not _any_result(result, name)

@@ -30,6 +30,7 @@ __all__ = ["ComparisonFolder", "default_name", "open_comparison", "spend_unit"]
 
 FORMAT = 1
 COMPARISON_FILE = "comparison.json"
+ANOTHER = "another folder (--out; in Python `out`)"
 OF_ONE = {"allocator", "seed", "concurrency", "switches"}
 """Options that may differ between the studies of a comparison."""
 OF_PLANNERS = {"planner", "planner_budget", "planner_prompts", "planner_deadline_s"}
@@ -144,17 +145,13 @@ def _check_same(
         RunError: Names what differs.
     """
     if not isinstance(found.get("format"), int) or found["format"] > FORMAT:
-        raise RunError(
-            f"{file}: written by a newer agenttts. Update agenttts, or choose another folder (`out`)"
-        )
+        raise RunError(f"{file}: written by a newer agenttts. Update agenttts, or choose {ANOTHER}")
     begun = f"{file.parent} was begun with"
     if found["task_digest"] != asked["task_digest"]:
-        raise RunError(
-            f"{begun} another task, or other models, problems or functions. Choose another folder (`out`)"
-        )
+        raise RunError(f"{begun} another task, or other models, problems or functions. Choose {ANOTHER}")
     was, now = ({**data["options"], **(data["planning"] or {})} for data in (found, asked))
     for key in now.keys() & was.keys():  # older files lack options that came later
         if was[key] != now[key]:
-            raise RunError(f"{begun} {key} {was[key]}, not {now[key]}. Choose another folder (`out`)")
+            raise RunError(f"{begun} {key} {was[key]}, not {now[key]}. Choose {ANOTHER}")
     if store_url is not None and not same_store(found["store"], store_url):
-        raise RunError(f"{begun} another `store`. Choose another folder (`out`)")
+        raise RunError(f"{begun} another store. Choose {ANOTHER}")
