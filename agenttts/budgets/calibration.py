@@ -2,7 +2,7 @@
 
 A forecast counts such a way at the most. Once a trial has used it, the ratio of what was charged to the forecast is
 known, and corrects the forecast for the same stage, model and way: as it is for the same number of samples, else that of
-the nearest number (by ratio). Ratios are taken at the moment of asking, from all trials, so that the order in which
+the nearest number (by ratio). A way that was not tried takes the ratio of one that differs from it in its knobs alone. Ratios are taken at the moment of asking, from all trials, so that the order in which
 trials come in changes nothing; trials of one choice with other stages before it are averaged over their problems.
 """
 
@@ -79,17 +79,26 @@ class Calibration:
         return replace(forecast, **changes)
 
     def _nearest(self, choice: StageChoice) -> StageChoice | None:
-        """Return the seen choice of the same stage, model and way with the nearest number of samples; ties: fewer."""
-        same = [
-            seen
-            for seen in self._seen
-            if (seen.stage, seen.model, seen.select) == (choice.stage, choice.model, choice.select)
-        ]
-        # By ratios rather than logarithms, which would not find 2 and 8 equally far from 4.
+        """Return the seen choice of the same stage and model that is most like a choice; `None`: there is none.
+
+        The same way comes first, then one that differs in its knobs alone; of each the nearest number of samples. Ties:
+        fewer samples, then by label.
+        """
         n = choice.n_samples
-        return min(
-            same, key=lambda seen: (max(n / seen.n_samples, seen.n_samples / n), seen.n_samples), default=None
-        )
+
+        def unlike(seen: StageChoice) -> tuple[bool, float, int, str]:
+            # By ratios rather than logarithms, which would not find 2 and 8 equally far from 4.
+            far = max(n / seen.n_samples, seen.n_samples / n)
+            return seen.select != choice.select, far, seen.n_samples, seen.select
+
+        kin = (choice.stage, choice.model, _kin(choice.select))
+        same = [seen for seen in self._seen if (seen.stage, seen.model, _kin(seen.select)) == kin]
+        return min(same, key=unlike, default=None)
+
+
+def _kin(label: str) -> str:
+    """Return what ways that differ in their knobs alone have in common: the label before the knobs' values."""
+    return label.partition("[")[0]
 
 
 def _known(cost: Cost) -> dict[str, Any]:

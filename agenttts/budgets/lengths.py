@@ -304,7 +304,7 @@ class Lengths:
         select = select or self.select_block(choice)
 
         def forecast(other: StageChoice) -> Cost:
-            calls = self.expected_calls(cost_model, other, select)
+            calls = self.expected_calls(cost_model, other, select if other == choice else None)
             return total(call.cost(cost_model) for call in calls).scaled(self.per_problem(other.stage))
 
         if select is None or not _hangs_on_texts(select):

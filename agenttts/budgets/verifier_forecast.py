@@ -1,7 +1,7 @@
 """What a verifier asks about n samples: how many questions, how long they are, and what is written in reply.
 
-Pure. Rules, and functions of the user, ask nothing and cost nothing. Replies are counted at their limit: how long they
-are is learnt with the ways that they serve (see `agenttts.budgets.calibration`).
+Pure. Rules, and functions of the user, ask nothing and cost nothing. Replies are counted at the limit that the task
+sets, else at a usual length, and at worst at their limit: how long they are is learnt with the ways that they serve (see `agenttts.budgets.calibration`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ MOST_OUTPUT = 8000.0
 """At worst, tokens of what a program put out."""
 MOST_FAULT = 1200.0
 """At worst, tokens of what is wrong with a reply that is sent back, or of why there is no score."""
+USUAL_REPLY = 256.0
+"""Tokens of a judge's reply or of one analysis where the task sets no limit of its own: a first guess between the few
+that a mark takes and the limit, which would make judges look many times too dear to be tried."""
 READS = frozenset({"tiny_prm", "prm", "orm"})
 """Kinds that read the prompt with one sample and write nothing."""
 PROGRAM_OUTPUT = 512.0
@@ -93,7 +96,9 @@ def _questions(
     model = verifier.model or ""
     if not at_worst:
         read = prompt + calls.samples_read * text + calls.fixed_tokens
-        yield Asked(model, calls.n, read, calls.samples_read, calls.replies, calls.reply_tokens)
+        yield Asked(
+            model, calls.n, read, calls.samples_read, calls.replies, _said(verifier, calls.reply_tokens)
+        )
         return
     shown = max(1.0, calls.samples_read)
     own = len((verifier.rubric or "").encode()) + len(str(verifier.prompt or "").encode())
@@ -106,12 +111,18 @@ def _questions(
         yield Asked(model, calls.n * calls.replies, again, shown, 1, calls.reply_tokens)
 
 
+def _said(verifier: VerifierBlock, limit: float) -> float:
+    """Return the tokens that a reply is expected to have: the limit that the task gives, else what is usual."""
+    return limit if verifier.sampling is not None else min(limit, USUAL_REPLY)
+
+
 def feedback_tokens(verifier: VerifierBlock | None, *, at_worst: bool) -> float:
     """Return the tokens of what a verifier has to say about one sample, for a model that refines it."""
     if verifier is None:
         return 0.0
     if verifier.kind in WRITES:
-        said = _calls(verifier, 1, 1.0)[0].reply_tokens
+        limit = _calls(verifier, 1, 1.0)[0].reply_tokens
+        said = limit if at_worst else _said(verifier, limit)
     else:
         said = PROGRAM_OUTPUT if verifier.kind == "code" else 0.0
     return max(said * (BYTES_PER_TOKEN if verifier.kind == "code" else 1.0), MOST_FAULT) if at_worst else said

@@ -119,3 +119,13 @@ def test_what_is_not_known_of_a_forecast_stays_unknown_elsewhere() -> None:
     calibration.observe(at(2), cost(1.0), 10)
     unknown = replace(forecast_of(FOUR), usd=None)
     assert calibration.corrected(FOUR, unknown, forecast_of).usd is None
+
+
+def test_a_way_that_differs_in_its_knobs_alone_teaches_where_the_way_itself_was_not_seen() -> None:
+    calibration = Calibration()
+    one, three = (StageChoice("solve", "m", 4, f"best_of_n(judge)[samples {samples}]") for samples in (1, 3))
+    forecast = {one: Cost(flops=100.0), three: Cost(flops=300.0)}
+    calibration.observe(one, Cost(flops=20.0), 10)
+    assert calibration.corrected(three, forecast[three], forecast.__getitem__).flops == pytest.approx(60.0)
+    calibration.observe(three, Cost(flops=90.0), 10)
+    assert calibration.corrected(three, forecast[three], forecast.__getitem__).flops == 90.0
