@@ -160,7 +160,7 @@ def _got(value: object) -> str:
     if isinstance(value, dict):
         return "a block of keys"
     if isinstance(value, list):
-        return "a list"
+        return "a list" if value else "an empty list"
     if isinstance(value, bool):
         return str(value).lower()
     text = repr(value)

@@ -347,6 +347,23 @@ def test_secret_in_place_of_a_variable_is_not_quoted(project: Write) -> None:
 
 
 @pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("select: {kind: adaptive_vote, confidence: []}", "confidence: expected a list (each entry a number"),
+        ("select: {kind: cascade, to: []}", "to: expected a list (each entry text)"),
+        ("select: {kind: best_of_n, verifier: {kind: tiny_prm, samples: []}}", "samples: expected a list"),
+    ],
+)
+def test_a_list_without_entries_is_called_empty(project: Write, setting: str, expected: str) -> None:
+    with pytest.raises(TaskFileError) as caught:
+        Task.load(project(("n_samples: [1, 4]", setting)))
+    told = str(caught.value)
+    assert expected in told
+    assert "got an empty list." in told
+    assert "got a list" not in told
+
+
+@pytest.mark.parametrize(
     ("content", "expected"),
     [
         (b"", "sums.yaml: the file is empty"),
