@@ -44,3 +44,12 @@ def test_the_average_charge_keeps_to_the_plans_cost_and_to_a_budget(plan: Path) 
         agenttts("evaluate", plan, "--allocate-across-problems", "--budget", f"{budget}", "--json").stdout
     )
     assert less["charged"]["amount"] <= budget
+
+
+def test_a_budget_that_nothing_is_shared_out_under_is_refused_with_the_option_that_goes_with_it(
+    plan: Path,
+) -> None:
+    done = agenttts("evaluate", plan, "--budget", "1")
+    assert done.exit_code == 2, done.stdout
+    assert "Add --allocate-across-problems, or leave --budget out" in " ".join(done.stderr.split())
+    assert "allocate_across_problems" not in done.stderr

@@ -21,6 +21,7 @@ from agenttts._cli.words import (
     unparsed_lines,
 )
 from agenttts.budgets.cost import Unit, total_amount
+from agenttts.errors import InputError
 from agenttts.models.tokens import count_notes
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ def run_evaluate(
     """Score a plan and print what came of it."""
     from agenttts.api import evaluate
 
+    if budget is not None and not across:
+        raise InputError(
+            "--budget: a plan costs what it costs; only samples that are shared out across problems keep to another "
+            "budget.\nAdd --allocate-across-problems, or leave --budget out"
+        )
     result = evaluate(
         plan,
         split=cast("Literal['test', 'search']", split),
