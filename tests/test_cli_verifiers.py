@@ -161,6 +161,20 @@ def test_what_cannot_be_checked_is_told_with_the_remedy(arguments: list[str], sa
     assert said in words(done.stderr)
 
 
+def test_the_tests_that_score_a_task_are_refused_as_gold_is(recorded_task: Path):
+    recorded_task.write_text(
+        recorded_task.read_text().replace(
+            "    score: {verifier: numeric, gold: answer}\n",
+            "    score: {verifier: {kind: code, tests: answer}}\n",
+        )
+    )
+    settings = ("--task", recorded_task, "--stage", "answer", "--store", "memory:")
+    done = agenttts("verifiers", "check", "{kind: code, tests: answer}", *settings)
+    assert done.exit_code == 2, done.stdout
+    assert "scored by the tests in `answer`" in words(done.stderr)
+    assert "nothing to check. Name a field with public tests" in words(done.stderr)
+
+
 def test_a_stage_without_gold_cannot_be_checked(recorded_task: Path):
     recorded_task.write_text(
         recorded_task.read_text().replace("    score: {verifier: numeric, gold: answer}\n", "")

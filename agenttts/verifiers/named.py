@@ -51,13 +51,13 @@ def named_verifier(task: Task, name: str) -> NamedVerifier:
         return NamedVerifier(name, None)
     labelled, cards = _labelled(task), verifier_card_files()
     if name in labelled:
-        return NamedVerifier(name, _selecting(name, labelled[name]))
+        return NamedVerifier(name, _selecting(task, name, labelled[name]))
     if name.lstrip().startswith("{"):
-        return NamedVerifier(name, _selecting(name, _with_card(_parsed(name), cards)))
+        return NamedVerifier(name, _selecting(task, name, _with_card(_parsed(name), cards)))
     if name in KINDS:
-        return NamedVerifier(name, _selecting(name, {"kind": name}))
+        return NamedVerifier(name, _selecting(task, name, {"kind": name}))
     if name in cards:
-        return NamedVerifier(name, _selecting(name, verifier_card(cards[name])))
+        return NamedVerifier(name, _selecting(task, name, verifier_card(cards[name])))
     hint = nearest(name, [ORACLE, *KINDS, *cards, *labelled], listed="Verifiers")
     raise InputError(f"there is no verifier {name!r}.\n{hint}")
 
@@ -87,15 +87,11 @@ def _with_card(given: Any, cards: Mapping[str, Path]) -> Any:
     return {**verifier_card(cards[card]), **{key: value for key, value in given.items() if key != "card"}}
 
 
-def _selecting(name: str, given: Any) -> VerifierBlock:
+def _selecting(task: Task, name: str, given: Any) -> VerifierBlock:
     """Return a block that one way to select can use."""
     try:
         block = given if isinstance(given, VerifierBlock) else VerifierBlock.model_validate(given)
-        if block.kind in NEEDS_GOLD or block.kind == "recorded":
-            raise InputError(
-                f"verifier {block.kind} knows what is right, so there is nothing to check. "
-                f"To see what gold would select: `agenttts verifiers check {ORACLE}`"
-            )
+        _must_not_know(task, block)
         (way,) = SelectBlock(kind="best_of_n", verifier=block).ways
     except ValidationError as error:
         faults = "; ".join(_fault(dict(entry)) for entry in error.errors())
@@ -108,6 +104,29 @@ def _selecting(name: str, given: Any) -> VerifierBlock:
         ) from error
     assert way.verifier is not None  # noqa: S101 - it was given
     return way.verifier
+
+
+def _must_not_know(task: Task, block: VerifierBlock) -> None:
+    """Refuse a verifier that the labels of the check come from.
+
+    Raises:
+        InputError: It compares with gold, or runs the tests by which a stage or the task is scored.
+    """
+    oracle = f"To see what gold would select: `agenttts verifiers check {ORACLE}`"
+    if block.kind in NEEDS_GOLD or block.kind == "recorded":
+        raise InputError(f"verifier {block.kind} knows what is right, so there is nothing to check. {oracle}")
+    if block.tests is not None and block.tests in _scoring_tests(task):
+        raise InputError(
+            f"the task is scored by the tests in `{block.tests}`, so verifier {block.kind} knows with them what is "
+            "right, and there is nothing to check. Name a field with public tests, such as the examples of the "
+            f"statement. {oracle}"
+        )
+
+
+def _scoring_tests(task: Task) -> set[str | None]:
+    """Return the fields with the tests by which stages and the task are scored."""
+    scores = (task.file.score, *(stage.score for stage in task.file.stages.values()))
+    return {score.verifier.tests for score in scores if score is not None}
 
 
 def _fault(entry: dict[str, Any]) -> str:
