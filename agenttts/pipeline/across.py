@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from agenttts.budgets.cost import Cost, Unit, amount
 from agenttts.errors import InputError, ProviderError
-from agenttts.models.base import CallUsage
+from agenttts.models.base import CallUsage, Request
+from agenttts.models.sampler import Drawn
 from agenttts.pipeline.base import Allocation, Charge, Problem, Rollout, StageChoice
 from agenttts.pipeline.driver import Requests, StageRun, World, drive
 from agenttts.pipeline.gains import Gain, score_gain, vote_gain
@@ -39,6 +40,8 @@ __all__ = ["SHARED", "Across", "BatchResult", "Spread", "kinds_of"]
 SHARED = frozenset({"adaptive_vote", "best_of_n", "majority", "weighted_vote"})
 """Kinds of ways whose samples are shared out."""
 SCORED = frozenset({"best_of_n"})
+OPENING = 2
+"""Samples that every problem gets: as few as show whether they agree, and as a verifier is asked about."""
 MOST_TIMES = 8
 """Most samples of one problem, as a multiple of what the allocation says."""
 LEAST_GAIN = 1e-3
@@ -46,7 +49,7 @@ LEAST_GAIN = 1e-3
 PART = 0.25
 """Share of what is left that one round may take: later rounds know more."""
 N_PILOT = 8
-"""Problems on which the allocation is run as it is, to see what the stages cost that are not shared out."""
+"""Problems on which it is seen what the stages cost that are not shared out."""
 MARGIN = 1.0
 """Largest blocks that are kept back, so that a block which turns out longer than expected passes nothing."""
 
@@ -89,6 +92,24 @@ class BatchResult:
     rollouts: tuple[Rollout, ...]
     """In the order of the problems."""
     spreads: tuple[Spread, ...]
+    n_paid: int = 0
+    """Draws paid for, those of the opening and of every block included."""
+    n_reused: int = 0
+    """The other draws of the rollouts."""
+
+
+class _Counting:
+    """A sampler that counts the draws paid for through it; questions of verifiers are none."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+        self.n_paid = 0
+
+    async def sample(self, request: Request, n: int, *, purpose: str = "draw") -> Drawn:
+        """See `Sampler.sample`."""
+        drawn = await self._sampler.sample(request, n, purpose=purpose)
+        self.n_paid += 0 if purpose == "verify" else drawn.n_paid
+        return drawn
 
 
 @dataclass
@@ -142,6 +163,18 @@ class Across:
         Raises:
             ProviderError, SearchBudgetExhausted, RecordedMissError: As `Pipeline.run`.
         """
+        counting = _Counting(self.sampler)
+        made = await replace(self, sampler=counting)._run(problems, share, score, on_rollout)
+        n_drawn = sum(rollout.n_paid + rollout.n_reused for rollout in made.rollouts)
+        return replace(made, n_paid=counting.n_paid, n_reused=max(0, n_drawn - counting.n_paid))
+
+    async def _run(
+        self,
+        problems: Sequence[Problem],
+        share: float,
+        score: bool,
+        on_rollout: Callable[[Rollout], None] | None,
+    ) -> BatchResult:
         gate = asyncio.Semaphore(self.concurrency)
         if share != 1:
             share = await self._of_shared_stages(share, problems[:N_PILOT])
@@ -176,14 +209,20 @@ class Across:
     async def _of_shared_stages(self, share: float, pilot: Sequence[Problem]) -> float:
         """Return the share of their cost that the stages may take that are shared out: the others cost what they cost.
 
+        It is seen on a few problems with the samples that every problem gets anyway.
+
         Raises:
-            InputError: Nothing would be left for them.
+            InputError: The budget is below what these samples and the other stages cost.
         """
+        opening = self.allocation
+        shared = [choice for choice in self.allocation.choices if _shared(choice, self.kinds)]
+        for choice in shared:
+            opening = _with_samples(opening, choice.stage, OPENING)
         rollouts = await together(
             [
                 self.pipeline.run(
                     problem,
-                    self.allocation,
+                    opening,
                     clients=self.clients,
                     sampler=self.sampler,
                     cost_model=self.cost_model,
@@ -192,17 +231,21 @@ class Across:
                 for problem in pilot
             ]
         )
-        names = {choice.stage for choice in self.allocation.choices if _shared(choice, self.kinds)}
-        costs = [(name, _amount(cost, self.unit)) for r in rollouts for name, cost in r.costs.items()]
-        shared = sum(cost for name, cost in costs if name in names)
-        others = sum(cost for name, cost in costs if name not in names)
-        left = share * (shared + others) - others
-        if left <= 0:
+        seen = [rollout for rollout in rollouts if rollout.failure is None]
+        if not seen:  # what failed for all of the pilot is told problem by problem
+            return share
+        floor = sum(_amount(cost, self.unit) for rollout in seen for cost in rollout.costs.values())
+        charges = [(choice, r.outputs[choice.stage].charges) for r in seen for choice in shared]
+        begun = sum(self._sum(made) for _, made in charges)
+        full = sum(self._expected(made, OPENING, choice.n_samples) for choice, made in charges)
+        others = floor - begun
+        left = share * (full + others) - others
+        if left < begun:
             raise InputError(
-                f"the average budget is {share:.0%} of what the plan costs, and the stages whose samples cannot be shared "
-                f"out take {others / (shared + others):.0%} of it. Give a larger one"
+                f"the average budget is {share:.1%} of what the plan costs; {OPENING} samples of every problem and the "
+                f"stages whose samples are not shared out take {floor / (full + others):.1%} of it. Give a larger one"
             )
-        return left / shared if shared else share
+        return left / full
 
     # --- one stage
 
@@ -215,19 +258,21 @@ class Across:
         gate: asyncio.Semaphore,
     ) -> tuple[Spread, list[_Drawn]]:
         scored = self.kinds[choice.stage] in SCORED
-        opening = replace(choice, n_samples=1 if scored else 2)
 
         async def draw(problem: Problem, n: int) -> StageRun | None:
             async with gate:
                 return await self._at(choice, problem, own[problem.id], n)
 
-        begun = await together([draw(problem, opening.n_samples) for problem in problems])
+        begun = await together([draw(problem, OPENING) for problem in problems])
         drawn = [
-            _Drawn(problem, opening.n_samples, run)
+            _Drawn(problem, OPENING, run)
             for problem, run in zip(problems, begun, strict=True)
             if run is not None
         ]
-        left = sum(share * self._expected(one, choice.n_samples) - self._cost(one.run) for one in drawn)
+        left = sum(
+            share * self._expected(one.run.output.charges, one.n, choice.n_samples) - self._cost(one.run)
+            for one in drawn
+        )
         limit = self._limit(choice)
         price = 0.0
         while taken := self._taken(drawn, left, limit, scored=scored):
@@ -239,7 +284,7 @@ class Across:
                     one.closed = True
                     continue
                 one.n, one.run, one.n_blocks = one.n + n, run, one.n_blocks + 1
-                left -= self._cost(run) - cost + self._reading(run)
+                left -= self._cost(run) - cost + self._reading(run.output.charges)
         return Spread(choice.stage, {one.problem.id: one.n for one in drawn}, price), drawn
 
     def _limit(self, choice: StageChoice) -> int:
@@ -257,7 +302,8 @@ class Across:
             # Half of what it takes to change the vote tells whether it is going to.
             n = min(-(-gain.n // 2), limit - one.n)
             if n > 0 and gain.per_sample >= LEAST_GAIN:
-                cost = self._per_sample(one) * n + self._reading(one.run)
+                charges = one.run.output.charges
+                cost = self._per_sample(charges, one.n) * n + self._reading(charges)
                 offers.append((one, n, gain.per_sample * n / cost, cost))
         offers.sort(key=lambda offer: -offer[2])
         room = left - MARGIN * max((cost for *_, cost in offers), default=0.0)
@@ -306,24 +352,27 @@ class Across:
 
     # --- what it costs
 
-    def _cost(self, run: StageRun) -> float:
-        """Return the charge of a stage; in the unit `paper` that of its tokens, which adds up."""
-        costs = [self.cost_model.charge(charge.model, charge.usage) for charge in run.output.charges]
+    def _sum(self, charges: Sequence[Charge]) -> float:
+        """Return what charges add up to; in the unit `paper` that of their FLOPs, which do."""
+        costs = [self.cost_model.charge(charge.model, charge.usage) for charge in charges]
         return sum(_amount(cost, self.unit) for cost in costs)
 
-    def _per_sample(self, one: _Drawn) -> float:
-        """Return what one more sample of a problem costs, as its own have cost: written, and verified."""
-        return max(1e-12, (self._cost(one.run) - self._reading(one.run)) / one.n)
+    def _cost(self, run: StageRun) -> float:
+        return self._sum(run.output.charges)
 
-    def _reading(self, run: StageRun) -> float:
+    def _reading(self, charges: Sequence[Charge]) -> float:
         """Return what reading the stage's prompt once costs."""
-        first = _first_draw(run.output.charges)
+        first = _first_draw(charges)
         usage = CallUsage(first.usage.prefill_tokens, ())
         return _amount(self.cost_model.charge(first.model, usage), self.unit)
 
-    def _expected(self, one: _Drawn, n: int) -> float:
-        """Return what a problem would cost with `n` samples."""
-        return self._reading(one.run) + n * self._per_sample(one)
+    def _per_sample(self, charges: Sequence[Charge], n: int) -> float:
+        """Return what one more sample of a problem costs, as its own `n` have cost: written, and verified."""
+        return max(1e-12, (self._sum(charges) - self._reading(charges)) / n)
+
+    def _expected(self, charges: Sequence[Charge], n: int, n_wanted: int) -> float:
+        """Return what a problem would cost with `n_wanted` samples, from the charges of `n`."""
+        return self._reading(charges) + n_wanted * self._per_sample(charges, n)
 
     def _billed(
         self, rollout: Rollout, allocation: Allocation, blocks: Mapping[tuple[str, str], int]
@@ -336,7 +385,9 @@ class Across:
             if extra > 0 and output is not None and output.charges:
                 first = _first_draw(output.charges)
                 usage = CallUsage(first.usage.prefill_tokens, ())
-                times = extra / self._stage(choice.stage).queries  # of a shared stage each problem bears its part
+                times = (
+                    extra / self._stage(choice.stage).queries
+                )  # of a shared stage each problem bears its part
                 reading = self.cost_model.charge(first.model, usage).scaled(times)
                 costs[choice.stage] = costs[choice.stage] + reading
         return replace(rollout, costs=costs)

@@ -48,6 +48,8 @@ class PlanScore:
     """What this evaluation really paid; draws that were held cost nothing."""
     spreads: tuple[Spread, ...] = ()
     """How samples were shared out across problems, by stage; empty where every problem got what the plan says."""
+    average: Budget | None = None
+    """The average budget that they were shared out under, where one was given."""
 
 
 def load_plan(
@@ -137,6 +139,7 @@ async def score_plan(
                 plan, problems, across, clients, sampler, cost_model, concurrency, on_rollout
             )
             result, spreads = Evaluation.of(plan.allocation, made.rollouts), made.spreads
+            result = replace(result, n_paid=made.n_paid, n_reused=made.n_reused)
         else:
             result = await evaluate(
                 task,
@@ -149,7 +152,7 @@ async def score_plan(
                 on_rollout=on_rollout,
             )
     score = None if result.invalid else mean_interval(list(result.scores.values()))
-    return PlanScore(plan, split, result, score, ledger.spent, spreads)
+    return PlanScore(plan, split, result, score, ledger.spent, spreads, across)
 
 
 async def _shared_out(

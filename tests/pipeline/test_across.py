@@ -181,3 +181,20 @@ def test_a_batch_goes_on_where_one_problem_fails(task: Task) -> None:
     assert isinstance(failed, Failure)
     assert failed.stage == "solve"
     assert failed.cause == "ZeroDivisionError"
+
+
+@pytest.mark.parametrize(("n_problems", "share"), [(6, 0.4), (20, 0.5), (20, 1.0)])
+async def test_no_draw_is_paid_for_that_no_problem_gets(task: Task, n_problems: int, share: float) -> None:
+    async with batch_of(task, MAJORITY_8) as batch:
+        made = await batch.run(task.search[:n_problems], share=share)
+    assert made.n_paid == sum(made.spreads[0].n_samples.values()) < 8 * n_problems
+    assert made.n_reused == 0
+
+
+async def test_a_budget_below_the_samples_that_every_problem_gets_is_refused(task: Task) -> None:
+    with pytest.raises(InputError, match=r"the average budget is 20.0% of what the plan costs; 2 samples"):
+        await run(task, share=0.2)
+
+
+def test_a_batch_of_nothing_is_nothing(task: Task) -> None:
+    assert Plan(task, MAJORITY_8).answer_all([], share=0.5) == []
