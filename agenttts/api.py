@@ -264,7 +264,8 @@ def compare(
         n_trials: Allocations that each search tries.
         batch: Trials proposed together.
         target: Distance from the best known score that counts as arrived, at least 0 and less than 1.
-        truth: True score of every allocation that may win within the budget, where it is known.
+        truth: True score of every allocation that may win within the budget, where it is known. A search that was led
+            by another one is left out of what needs the truth, with a note.
         search_budget: Most that each search may spend; `None`: no limit.
         confirm: Score each final plan on the test problems.
         racing: As for `optimize`.
@@ -288,6 +289,7 @@ def compare(
     from agenttts.report.comparison_report import report_comparison
     from agenttts.study.comparison_opening import ComparisonRequest, cores, prepare_comparison
     from agenttts.study.comparison_runs import run_studies
+    from agenttts.study.comparison_truth import check_truth
     from agenttts.study.contenders import split_names
 
     if isinstance(allocators, str):
@@ -316,5 +318,7 @@ def compare(
         trust=trust,
     )
     folder, names, numbers = prepare_comparison(request), request.names, list(range(seeds))
+    if truth is not None:
+        check_truth(truth, folder.task)
     failed = run_studies(folder, names, numbers, jobs=jobs or cores(), report=report or (lambda said: None))
     return report_comparison(folder, names, numbers, failed, target=target, truth=truth)

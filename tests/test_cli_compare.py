@@ -202,3 +202,21 @@ def test_a_folder_of_another_comparison_is_refused_with_the_option_that_names_on
     done = compare(recorded_task, "--allocators", "random", *ALLOCATORS[2:])
     assert done.returncode == 2
     assert "Choose another folder (--out" in " ".join(done.stderr.split())
+
+
+def test_a_truth_that_lacks_allocations_is_told_before_the_first_study(recorded_task):
+    first = json.loads(compare(recorded_task, *ALLOCATORS, "--json").stdout)
+    log = Study.open(Path(first["runs"][0]["folder"])).state().archive
+    with Path("truth.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["allocation", "score"])
+        rows.writerow([json.dumps(log.trials[0].allocation.to_json()), 0.5])
+    more = [*ALLOCATORS[:3], "4", *ALLOCATORS[4:], "--truth", "truth.csv"]
+    done = compare(recorded_task, *more)
+    assert done.returncode == 0, done.stderr
+    assert re.search(
+        r"! The truth lacks \d+ of \d+ allocations that are expected to fit", " ".join(done.stderr.split())
+    )
+    assert done.stderr.index("The truth lacks") < done.stderr.index("study 7/8")
+    assert "The truth lacks allocations that led" in " ".join(done.stdout.split())
+    assert re.search(r"^random +4 ", done.stdout, re.M)

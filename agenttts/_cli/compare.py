@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from agenttts.study.comparison_opening import ComparisonRequest
     from agenttts.study.comparison_runs import ComparisonResult, RunOutcome
     from agenttts.study.comparison_statistics import Estimate
+    from agenttts.study.comparison_truth import Truth
     from agenttts.study.comparison_values import Comparison
     from agenttts.study.comparison_workers import WorkerReport
 
 __all__ = ["run_compare"]
 
 MOST_FAILURES = 5
+MOST_LOOKED_UP = 100_000
+"""Allocations of a space that are looked up in the truth before the first study."""
 
 
 def run_compare(
@@ -43,12 +46,17 @@ def run_compare(
     from agenttts.report.comparison_report import asked_text, read_truth, report_comparison
     from agenttts.study.comparison_opening import cores, prepare_comparison
     from agenttts.study.comparison_runs import outcomes, run_studies
+    from agenttts.study.comparison_truth import check_truth
 
     truths = read_truth(truth) if truth is not None else None
     folder = prepare_comparison(request)
+    if truths is not None:
+        check_truth(truths, folder.task)
     names, seeds = request.names, list(range(request.n_seeds))
     todo = [run for run in outcomes(folder, names, seeds, {}) if not run.counts]
     if todo:
+        if truths is not None:
+            _tell_lacking(folder, truths)
         _quote(folder, todo, yes=yes)
     try:
         with _watching(folder, n_done=len(names) * len(seeds) - len(todo), todo=todo) as report:
@@ -63,6 +71,28 @@ def run_compare(
         say(_as_text(result, asked_text(folder, names, seeds), clean(folder.task.file.name)))
     if result.exit_code:
         raise typer.Exit(result.exit_code)
+
+
+def _tell_lacking(folder: ComparisonFolder, truths: Truth) -> None:
+    """Say how many allocations that may lead a search the truth lacks, as far as that can be known before any draw."""
+    from agenttts._cli.quoting import forecast
+    from agenttts.study.comparison_truth import known_score
+
+    try:
+        space = forecast(folder.task, next(iter(folder.options.values()))).space
+    except InfeasibleBudgetError:
+        return
+    if not space.enumerable or space.n_feasible > MOST_LOOKED_UP:
+        return
+    fitting = map(space.allocation, space.feasible_indices())
+    lacking = [allocation for allocation in fitting if known_score(truths, allocation) is None]
+    if lacking:
+        say_aside(
+            fold(
+                f"! The truth lacks {len(lacking):,} of {space.n_feasible:,} allocations that are expected to fit, e.g. "
+                f"{clean(lacking[0])}. Searches that one of them leads are left out of what needs the truth."
+            )
+        )
 
 
 def _quote(folder: ComparisonFolder, todo: list[RunOutcome], *, yes: bool) -> None:

@@ -153,7 +153,9 @@ def _reached_figure(comparison: Comparison, unit: str) -> Figure:
     threshold = comparison.best_known - comparison.target
     data = []
     for place, name in enumerate(comparison.allocators):
-        runs = [record for record in comparison.records if record.allocator == name]
+        runs = [record for record in comparison.records if record.allocator == name and not record.lacking]
+        if not runs:
+            continue
         spends = sorted(spend for run in runs if math.isfinite(spend := _to_target(run, threshold)))
         last = max(run.spend[-1] for run in runs)
         data.append(

@@ -17,12 +17,12 @@ from agenttts.study.comparison_files import write_tables
 from agenttts.study.comparison_runs import (
     ComparisonResult,
     RunOutcome,
-    Truth,
     left_out,
     outcomes,
     paid,
     read_record,
 )
+from agenttts.study.comparison_truth import Truth
 
 if TYPE_CHECKING:
     from agenttts.study.comparison_folder import ComparisonFolder
@@ -46,7 +46,6 @@ def report_comparison(
 
     Raises:
         RunError: A log cannot be read, or a file not written.
-        InputError: `truth` lacks an allocation that led a search.
     """
     from agenttts.report.comparison_page import comparison_page
 

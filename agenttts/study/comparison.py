@@ -13,6 +13,7 @@ so the larger p-value counts (intersection-union test, Berger 1982). All p-value
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -59,12 +60,16 @@ def compare_records(
         records: Runs; order of allocators is the order in which they first come. Runs of one seed are pairs.
         target: Distance from the best known score that counts as arrived, at least 0.
         best_known: Best true score; needed where the records hold true scores. `None`: the best that any run found.
+            Runs that lack a true score have no part in what needs it; where all do, it is as if no truth were known.
         confidence: Of all intervals; 1 - confidence is the level of all tests together.
         seed: Of the resampling.
 
     Raises:
         ValueError: There are no records, two of the same allocator and seed, or true scores in some of them only.
     """
+    told = _lacking_notes(records)
+    if records and all(record.lacking for record in records):
+        records, best_known = [replace(record, lacking="") for record in records], None
     truth_known = _check(records, best_known)
     finals = [record.found for record in records if not math.isnan(record.found)]
     best = best_known if best_known is not None else max(finals, default=0.0)
@@ -81,7 +86,7 @@ def compare_records(
         best_known=best,
         truth_known=truth_known,
         confidence=confidence,
-        notes=tuple(_notes(groups, pairs, confidence)),
+        notes=(*told, *_notes(groups, pairs, confidence)),
     )
 
 
@@ -143,7 +148,7 @@ def _check(records: Sequence[RunRecord], best_known: float | None) -> bool:
     places = [(record.allocator, record.seed) for record in records]
     if len(set(places)) < len(places):
         raise ValueError("two runs have the same allocator and seed")
-    known = {record.truth is not None for record in records}
+    known = {record.truth is not None for record in records if not record.lacking}
     if len(known) > 1:
         raise ValueError("some runs hold true scores and some do not")
     if known == {True} and best_known is None:
@@ -152,7 +157,8 @@ def _check(records: Sequence[RunRecord], best_known: float | None) -> bool:
 
 
 def _summary(name: str, runs: Sequence[RunRecord], rules: _Rules) -> AllocatorSummary:
-    trials, spend = ([_to_target(run, measure, rules) for run in runs] for measure in ("trials", "spend"))
+    judged = [run for run in runs if not run.lacking]
+    trials, spend = ([_to_target(run, measure, rules) for run in judged] for measure in ("trials", "spend"))
     found = [run.found for run in runs if not math.isnan(run.found)]
     mean = mean_estimate(found, confidence=rules.confidence, seed=rules.seed)
     regret = None
@@ -199,9 +205,10 @@ def _pair(
     couples = [(firsts[seed], seconds[seed]) for seed in sorted(firsts.keys() & seconds.keys())]
     if not couples:
         return PairResult(first, second, ())
-    tests = [_speed_test(measure, couples, rules) for measure in ("trials", "spend")]
-    tests += [test for test in (_found_test(couples, rules), _plan_test(couples, rules)) if test is not None]
-    return PairResult(first, second, tuple(tests))
+    judged = [couple for couple in couples if not any(run.lacking for run in couple)]
+    tests = [_speed_test(measure, judged, rules) for measure in ("trials", "spend") if judged]
+    tests += [test for test in (_found_test(judged, rules), _plan_test(couples, rules)) if test is not None]
+    return PairResult(first, second, tuple(tests), why_none="the truth lacks what led their searches")
 
 
 def _speed_test(measure: Literal["trials", "spend"], couples: _Couples, rules: _Rules) -> PairTest:
@@ -287,6 +294,25 @@ def _corrected(pairs: Sequence[PairResult], confidence: float) -> list[PairResul
     return corrected
 
 
+def _lacking_notes(records: Sequence[RunRecord]) -> list[str]:
+    """Return what a reader must know where the truth lacks allocations that led."""
+    lacking = [record for record in records if record.lacking]
+    if not lacking:
+        return []
+    example = f"{lacking[0].lacking} of {lacking[0].allocator}, seed {lacking[0].seed}"
+    if len(lacking) == len(records):
+        return [
+            f"The truth lacks allocations that led every search, e.g. {example}: figures are by the search problems, as if "
+            "no truth were known."
+        ]
+    counts = Counter(record.allocator for record in lacking)
+    each = ", ".join(f"{n} of {name}" for name, n in counts.items())
+    return [
+        f"The truth lacks allocations that led {len(lacking)} of {len(records)} searches ({each}), e.g. {example}: these "
+        "have no part in figures to the target and in what was found, which may flatter or harm their allocators."
+    ]
+
+
 def _notes(
     groups: Mapping[str, Mapping[int, RunRecord]], pairs: Sequence[PairResult], confidence: float
 ) -> list[str]:
@@ -300,7 +326,7 @@ def _notes(
             "however large: take more seeds or fewer allocators."
         )
     for name, runs in groups.items():
-        n_empty = sum(math.isnan(run.found) for run in runs.values())
+        n_empty = sum(math.isnan(run.found) for run in runs.values() if not run.lacking)
         if n_empty:
             notes.append(
                 f"{name}: {n_empty} of {len(runs)} runs found no valid allocation within the budget; they count as "

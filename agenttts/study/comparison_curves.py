@@ -43,7 +43,7 @@ def curves(comparison: Comparison, axis: Axis, *, seed: int = 0) -> tuple[Curve,
     places = _places(comparison.records, axis)
     found = []
     for name in comparison.allocators:
-        runs = [record for record in comparison.records if record.allocator == name]
+        runs = [record for record in comparison.records if record.allocator == name and not record.lacking]
         found.append(_curve(name, axis, runs, places, comparison.confidence, seed))
     return tuple(found)
 
@@ -67,6 +67,8 @@ def _curve(
 ) -> Curve:
     import numpy as np
 
+    if not runs:
+        return Curve(name, axis, (), (), (), ())
     table = np.stack([_steps(run, axis, places) for run in runs])
     known = ~np.isnan(table).any(axis=0)
     if not known.any():

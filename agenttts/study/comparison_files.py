@@ -71,7 +71,7 @@ def _figures(result: ComparisonResult, record: RunRecord | None) -> Row:
     place = record.reached(comparison.best_known - comparison.target)
     test = record.test or {}
     values = (
-        int(place is not None),
+        None if record.lacking else int(place is not None),
         None if place is None else place + 1,
         None if place is None else record.spend[place],
         record.best[-1],

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from agenttts.budgets.cost import Cost, Unit, amount, total
-from agenttts.errors import CardError, InputError, RunError
+from agenttts.errors import CardError, RunError
 from agenttts.models.base import CallUsage
 from agenttts.pipeline.base import Allocation
 from agenttts.study.archive import Archive
 from agenttts.study.comparison_folder import ComparisonFolder
+from agenttts.study.comparison_truth import Truth, true_scores
 from agenttts.study.comparison_values import Comparison, RunRecord
 from agenttts.study.comparison_workers import StudyJob, WorkerReport, run_jobs
 from agenttts.study.contenders import contender_name
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = [
     "ComparisonResult",
     "RunOutcome",
-    "Truth",
     "amount_or_none",
     "left_out",
     "outcomes",
@@ -40,10 +40,6 @@ __all__ = [
     "read_record",
     "run_studies",
 ]
-
-Truth = Mapping[Allocation, float]
-"""True score of every allocation that may win, all within the budget; the best of them is the best known."""
-
 
 Status = Literal["finished", "search_budget_exhausted", "failed", "unfinished"]
 
@@ -306,7 +302,6 @@ def read_record(path: Path, unit: Unit, truth: Truth | None = None) -> RunRecord
 
     Raises:
         RunError: The log cannot be read.
-        InputError: `truth` lacks an allocation that led.
     """
     events, _ = read_events(path / EVENTS_FILE)
     state = fold(events)
@@ -315,15 +310,19 @@ def read_record(path: Path, unit: Unit, truth: Truth | None = None) -> RunRecord
         return None
     leaders = [Archive(trials[: i + 1]).best() for i in range(len(trials))]
     options = StudyOptions.from_json(state.options)
+    scores, lacking = (
+        (None, None)
+        if truth is None
+        else true_scores(truth, [None if leader is None else leader.allocation for leader in leaders])
+    )
     final = state.confirmed["winner"] if state.confirmed is not None else None
     return RunRecord(
         allocator=contender_name(options.allocator, options.switches),
         seed=options.seed,
         best=tuple(math.nan if leader is None else leader.score for leader in leaders),
         spend=_spend(events, state, unit),
-        truth=None
-        if truth is None
-        else tuple(math.nan if leader is None else _true(truth, leader.allocation) for leader in leaders),
+        truth=scores,
+        lacking="" if lacking is None else str(lacking),
         test=None if final is None or final["invalid"] or not final["scores"] else dict(final["scores"]),
         planner_spend=_planner_spend(state, unit),
     )
@@ -365,10 +364,3 @@ def _spend(events: Sequence[Mapping[str, Any]], state: StudyState, unit: Unit) -
         spent = by_round[first_of.get(trial.number, trial.number)]
         spends.append(max([spent, *spends[-1:]]))
     return tuple(spends)
-
-
-def _true(truth: Truth, allocation: Allocation) -> float:
-    for name in (allocation, allocation.canonical()):
-        if name in truth:
-            return truth[name]
-    raise InputError(f"the truth holds no score of the allocation {allocation}, which led a search")

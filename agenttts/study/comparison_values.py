@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -42,6 +43,9 @@ class RunRecord:
     """Score of the final plan by test problem; `None` where it was not asked."""
     planner_spend: tuple[float, ...] | None = None
     """How much of `spend` were calls to the planner; `None` where none was asked or its cost is unknown."""
+    lacking: str = ""
+    """An allocation that led and whose true score is not known, although others are: then `truth` is `None`, and the
+    search has no part in measures that need it."""
 
     def __post_init__(self) -> None:
         if (
@@ -55,7 +59,9 @@ class RunRecord:
 
     @property
     def quality(self) -> tuple[float, ...]:
-        """True scores where they are known, else scores by the search problems."""
+        """True scores where they are known, else scores by the search problems; NaN where the truth lacks them."""
+        if self.lacking:
+            return (math.nan,) * len(self.best)
         return self.best if self.truth is None else self.truth
 
     @property
@@ -120,6 +126,8 @@ class PairResult:
     first: str
     second: str
     tests: tuple[PairTest, ...]
+    why_none: str = "there are no common seeds"
+    """Why there are no tests, where there are none."""
 
     @property
     def distinguishable(self) -> bool:
@@ -130,7 +138,7 @@ class PairResult:
     def verdict(self) -> str:
         """In words."""
         if not self.tests:
-            return "not compared: there are no common seeds"
+            return f"not compared: {self.why_none}"
         if not self.distinguishable:
             return NOT_DISTINGUISHABLE
         words = [_WORDS[test.measure].format(winner=test.winner) for test in self.tests if test.winner]

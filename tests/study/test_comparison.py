@@ -213,3 +213,12 @@ def test_a_curve_against_spend_counts_a_trial_from_when_it_is_paid_for():
     assert (curve.x[0], curve.x[-1]) == (pytest.approx(1), pytest.approx(100))
     assert set(curve.median[:-1]) == {0.2}
     assert curve.median[-1] == 0.8
+
+
+def test_pairs_whose_searches_the_truth_lacks_have_no_verdict_without_test_scores():
+    records = [record("a", 0, [0.5], truth=(0.5,)), record("b", 0, [0.9], lacking="x")]
+    comparison = compare_records(records, best_known=0.5)
+    assert comparison.pairs[0].verdict == "not compared: the truth lacks what led their searches"
+    assert comparison.summaries[1].trials_to_target is None
+    assert comparison.summaries[1].found is None
+    assert curves(comparison, "trials")[1].x == ()

@@ -22,6 +22,7 @@ from agenttts.pipeline.base import Allocation
 from agenttts.report.comparison_words import bill_text
 from agenttts.store.base import PaidCall
 from agenttts.store.sql import open_store
+from agenttts.study.archive import Archive
 from agenttts.study.comparison_opening import ComparisonRequest, prepare_comparison
 from agenttts.study.comparison_runs import outcomes, read_record, run_studies
 from agenttts.study.comparison_workers import WorkerReport
@@ -198,8 +199,70 @@ def test_where_the_truth_is_known_records_hold_it(recorded_task):
     assert result.comparison.truth_known
     assert result.comparison.best_known == 0.75
     assert result.comparison.summaries[0].n_reached == 1
-    with pytest.raises(InputError, match="holds no score"):
-        agenttts.compare(recorded_task, ["random"], seeds=1, truth={Allocation(()): 0.5}, **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda truth: {}, "it holds no scores"),
+        (
+            lambda truth: {Allocation(()): 0.5},
+            "has the stages none; the task .* Is it the truth of another task",
+        ),
+        (lambda truth: dict.fromkeys(truth, 1.5), "is 1.5; scores lie between 0 and 1"),
+        (
+            lambda truth: {
+                Allocation(tuple(replace(choice, model="rec/huge") for choice in allocation.choices)): 0.5
+                for allocation in truth
+            },
+            "rec/huge.* has no such choice. Models: ",
+        ),
+    ],
+)
+def test_a_truth_that_is_not_of_this_task_is_refused_before_the_first_study(recorded_task, change, message):
+    (run,) = agenttts.compare(recorded_task, ["random"], seeds=1, **SMALL).runs
+    reports: list[WorkerReport] = []
+    with pytest.raises(InputError, match=message):
+        agenttts.compare(
+            recorded_task, ["tpe"], seeds=1, truth=change({run.plan: 0.5}), report=reports.append, **SMALL
+        )
+    assert reports == []
+
+
+def test_a_search_that_the_truth_lacks_is_left_out_of_what_needs_it_with_a_note(recorded_task):
+    runs = agenttts.compare(recorded_task, ["random", "tpe"], seeds=2, **SMALL).runs
+    archives = {(run.allocator, run.seed): Study.open(run.folder).state().archive for run in runs}
+    led = {
+        place: {Archive(archive.trials[: i + 1]).best().allocation for i in range(len(archive.trials))}
+        for place, archive in archives.items()
+    }
+    only = led["tpe", 1] - led["random", 0] - led["random", 1] - led["tpe", 0]
+    assert only, "the search has a leader of its own"
+    truth = {allocation: 0.5 for leaders in led.values() for allocation in leaders - only}
+    result = agenttts.compare(recorded_task, ["random", "tpe"], seeds=2, truth=truth, **SMALL)
+    comparison = result.comparison
+    assert comparison.truth_known
+    assert [one.found.n for one in comparison.summaries] == [2, 1]
+    (note,) = [note for note in comparison.notes if "The truth lacks" in note]
+    assert "1 of 4 searches (1 of tpe)" in note
+    by_measure = {test.measure: test.n_seeds for test in comparison.pairs[0].tests}
+    assert by_measure == {"trials": 1, "spend": 1, "found": 1, "test": 2}
+    row = table("runs.csv")[3]
+    assert (row["allocator"], row["seed"], row["reached"], row["true_score"]) == ("tpe", "1", "", "")
+    assert row["search_score"] != ""
+    assert "The truth lacks" in result.page.read_text()
+
+
+def test_a_truth_that_lacks_every_search_counts_as_none(recorded_task):
+    (run,) = agenttts.compare(recorded_task, ["random"], seeds=1, **SMALL).runs
+    archive = Study.open(run.folder).state().archive
+    other = Allocation(tuple(replace(choice, n_samples=99) for choice in run.plan.choices))
+    result = agenttts.compare(recorded_task, ["random"], seeds=1, truth={other: 0.9}, **SMALL)
+    comparison = result.comparison
+    assert not comparison.truth_known
+    assert comparison.best_known == archive.best().score
+    assert "led every search" in comparison.notes[0]
+    assert "as if no truth were known" in comparison.notes[0]
 
 
 def test_true_scores_are_read_from_a_table_and_mistakes_are_named(tmp_path):
