@@ -19,6 +19,7 @@ from agenttts._cli.words import (
     plural,
     provenance,
     unparsed_lines,
+    unscored_lines,
 )
 from agenttts.budgets.cost import Unit, total_amount
 from agenttts.errors import InputError
@@ -106,6 +107,7 @@ def score_text(result: PlanScore) -> str:
         fold(cost_text(result.spent), first="spent      "),
         f"draws      {evaluation.n_paid:,} paid, {evaluation.n_reused:,} reused",
         *(fold(text, first="unparsed   ") for text in unparsed_lines(plan.task, evaluation.unparsed)),
+        *(fold(text, first="unscored   ") for text in unscored_lines(evaluation.unscored.items())),
         *failure_lines(result),
         "",
         *(fold(clean(note)) for note in count_notes(evaluation.counted_by, splits=False)),
@@ -124,7 +126,7 @@ def _score_line(result: PlanScore) -> str:
 
 def cost_line(result: PlanScore) -> str:
     """Return the charged cost of one problem."""
-    budget, unit = result.plan.budget, unit_of(result)
+    budget, unit = result.average or result.plan.budget, unit_of(result)
     charged = total_amount(result.evaluation.costs, unit)
     return (
         f"{amount_text(charged)} {unit.label} a problem" if budget is None else charged_text(charged, budget)
@@ -146,7 +148,9 @@ def spread_text(spread: Spread, result: PlanScore) -> str:
 
 
 def unit_of(result: PlanScore) -> Unit:
-    """Return the unit of the plan's budget, else of its task."""
+    """Return the unit of the average budget, else of the plan's, else of its task."""
+    if result.average is not None:
+        return result.average.unit
     return result.plan.budget.unit if result.plan.budget is not None else result.plan.task.file.budget.unit
 
 
@@ -176,6 +180,7 @@ def score_json(result: PlanScore) -> dict[str, Any]:
     from agenttts.study.archive import cost_to_json
 
     evaluation, plan = result.evaluation, result.plan
+    budget = result.average or plan.budget
     return {
         "task": plan.task.file.name,
         "allocation": plan.allocation.to_json(),
@@ -186,7 +191,7 @@ def score_json(result: PlanScore) -> dict[str, Any]:
         "charged": {
             "unit": unit_of(result).value,
             "amount": total_amount(evaluation.costs, unit_of(result)),
-            "budget": None if plan.budget is None else plan.budget.amount,
+            "budget": None if budget is None else budget.amount,
         },
         "across": [
             {"stage": spread.stage, "price": spread.price, "n_samples": dict(spread.n_samples)}
@@ -196,6 +201,7 @@ def score_json(result: PlanScore) -> dict[str, Any]:
         "n_paid": evaluation.n_paid,
         "n_reused": evaluation.n_reused,
         "unparsed": {stage: asdict(entry) for stage, entry in evaluation.unparsed.items()},
+        "unscored": {stage: asdict(entry) for stage, entry in evaluation.unscored.items()},
         "counted_by": {model: list(names) for model, names in evaluation.counted_by.items()},
         "token_counts": count_notes(evaluation.counted_by),
         "failures": [

@@ -17,8 +17,10 @@ from agenttts._cli.words import (
     plural,
     provenance,
     unparsed_lines,
+    unscored_lines,
 )
 from agenttts.models.tokens import count_notes
+from agenttts.report.unscored import over_trials
 from agenttts.study.archive import cost_to_json, failure_to_json
 
 if TYPE_CHECKING:
@@ -41,6 +43,9 @@ def result_text(task: Task, result: StudyResult, folder: Path, *, resumed: bool)
     blocks = [_head(task, result, folder, resumed)]
     if result.best is not None:
         blocks += [_plan_table(task, result.best), _figures(task, result, result.best)]
+    unscored = unscored_lines(over_trials(result.trials))
+    if unscored:
+        blocks.append("\n".join(_line("unscored", text) for text in unscored))
     blocks.append(_bill(result, folder))
     advice = advice_text(result)
     if advice:
@@ -316,6 +321,7 @@ def _trial_json(trial: Trial | None, interval: Interval | None) -> dict[str, Any
         "n_reused": None if trial.resumed else trial.n_reused,
         "resumed": trial.resumed,
         "unparsed": {stage: asdict(entry) for stage, entry in trial.unparsed.items()},
+        "unscored": {stage: asdict(entry) for stage, entry in trial.unscored.items()},
     }
     return data if interval is None else {**data, "interval": interval.to_json()}
 

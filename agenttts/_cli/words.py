@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from agenttts._cli.console import clean
 from agenttts.budgets.cost import Budget, Cost, plain_digits
 from agenttts.report.provenance import provenance
+from agenttts.report.unscored import unscored_texts
 
 if TYPE_CHECKING:
     from agenttts.pipeline.base import Allocation
-    from agenttts.study.archive import Unparsed
+    from agenttts.study.archive import Unparsed, Unscored
     from agenttts.task.task import Task
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "provenance",
     "share_text",
     "unparsed_lines",
+    "unscored_lines",
 ]
 
 
@@ -82,6 +84,11 @@ def unparsed_lines(task: Task, unparsed: Mapping[str, Unparsed]) -> list[str]:
         for stage, entry in unparsed.items()
         if entry.share > NOTABLY_UNPARSED
     ]
+
+
+def unscored_lines(entries: Iterable[tuple[str, Unscored]]) -> list[str]:
+    """Return a line per stage and way whose verifier left many samples without a score; safe to print."""
+    return [clean(text, limit=1000) for text in unscored_texts(entries)]
 
 
 def duration_text(seconds: float | None) -> str:

@@ -5,14 +5,24 @@ No I/O and no schema here. Procedures that spend samples live in `strategies`, t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from agenttts.budgets.cost import Cost
 from agenttts.models.base import CallUsage
 
-__all__ = ["Allocation", "Charge", "Failure", "Problem", "Purpose", "Rollout", "StageChoice", "StageOutput"]
+__all__ = [
+    "Allocation",
+    "Charge",
+    "Failure",
+    "Judged",
+    "Problem",
+    "Purpose",
+    "Rollout",
+    "StageChoice",
+    "StageOutput",
+]
 
 Purpose = Literal["draw", "step", "refine", "escalate", "critic", "fusion", "choose", "verify", "planner"]
 """What a call is for. `draw`: a sample of the stage's own prompt and model, of which lengths are learnt; `step`: the
@@ -99,6 +109,30 @@ class Failure:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """How many samples were sent to the selecting verifier, and how many of them it gave no score."""
+
+    n_samples: int = 0
+    """Of a search over steps: beginnings of replies."""
+    n_unscored: int = 0
+    because: str = ""
+    """Why the first of them has no score; it may hold what a model wrote."""
+
+    @classmethod
+    def of(cls, n_samples: int, causes: Sequence[str]) -> Judged:
+        """Return what came of samples; one cause for each that has no score."""
+        return cls(n_samples, len(causes), causes[0] if causes else "")
+
+    def __add__(self, other: Judged) -> Judged:
+        """Return both together; the cause is the first."""
+        return Judged(
+            self.n_samples + other.n_samples,
+            self.n_unscored + other.n_unscored,
+            self.because if self.n_unscored else other.because,
+        )
+
+
 @dataclass(frozen=True)
 class StageOutput:
     """What one stage made of one problem."""
@@ -118,6 +152,8 @@ class StageOutput:
     """Index of the selected sample; `None` for fusion and functions, and where it is a sample of another stage."""
     verifier_scores: tuple[float | None, ...] = ()
     """What the selecting verifier gave each sample; `None` is unscored. Empty where no verifier took part."""
+    judged: Judged = Judged()
+    """What came of the samples that were sent to that verifier; those without an answer are not sent."""
     n_runaway: int = 0
     """How many of the plain samples hit their token limit before they ended."""
     charges: tuple[Charge, ...] = ()

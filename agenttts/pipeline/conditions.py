@@ -12,7 +12,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, Protocol
 
-from agenttts.pipeline.base import StageChoice, StageOutput
+from agenttts.pipeline.base import Judged, StageChoice, StageOutput
 from agenttts.pipeline.driver import StageRun
 from agenttts.task.options import WhenBlock
 from agenttts.verifiers.equality import vote_key
@@ -110,7 +110,14 @@ def skipped(stage: Conditions, choice: StageChoice, needed: Mapping[str, StageRu
 def _passed_on(run: StageRun, reason: str) -> StageRun:
     """Return the answer of another stage as that of one that does not run."""
     output = replace(
-        run.output, selected=None, verifier_scores=(), charges=(), n_runaway=0, notes=(reason,), skipped=True
+        run.output,
+        selected=None,
+        verifier_scores=(),
+        judged=Judged(),
+        charges=(),
+        n_runaway=0,
+        notes=(reason,),
+        skipped=True,
     )
     return StageRun(output, run.messages, selected_details=run.details_of_selected)
 

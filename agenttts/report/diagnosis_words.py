@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agenttts.report.unscored import unscored_texts
 from agenttts.study.diagnosis import LITTLE, LITTLE_GAIN
 
 if TYPE_CHECKING:
@@ -124,7 +125,8 @@ def cell_words(cell: CellDiagnosis) -> list[str]:
             f"{cell.unparsed.n:,} of {cell.unparsed.n_samples:,} samples of {cell.model} could not be parsed{example}: "
             "look at the parse rule and at what the prompt says of the form."
         )
-    return words
+    unscored = [(way.stage, way.unscored) for way in cell.ways if way.unscored is not None]
+    return words + [f"{text[:1].upper()}{text[1:]}." for text in unscored_texts(unscored)]
 
 
 def _spread(cell: CellDiagnosis) -> list[str]:

@@ -26,6 +26,7 @@ __all__ = [
     "Trial",
     "TrialStatus",
     "Unparsed",
+    "Unscored",
 ]
 
 TrialStatus = Literal["ok", "invalid", "over_budget", "stopped"]
@@ -83,6 +84,29 @@ class Unparsed:
 
 
 @dataclass(frozen=True, slots=True)
+class Unscored:
+    """How many of the samples that one stage sent to its way's verifier got no score."""
+
+    select: str
+    """Label of the way."""
+    n: int
+    n_samples: int
+    """Samples sent: those without an answer are not; of a search over steps these are beginnings of replies."""
+    example: str = ""
+    """Beginning of a cause; it may hold what a model wrote."""
+
+    @property
+    def share(self) -> float:
+        """Share of the samples."""
+        return self.n / self.n_samples
+
+    def __add__(self, other: Unscored) -> Unscored:
+        """Return both together, of the same way."""
+        example = self.example if self.n else other.example
+        return Unscored(self.select, self.n + other.n, self.n_samples + other.n_samples, example)
+
+
+@dataclass(frozen=True, slots=True)
 class Runaway:
     """How many samples of one stage hit their token limit before they ended."""
 
@@ -135,6 +159,9 @@ class Trial:
     """By stage."""
     runaway: Mapping[str, Runaway] = field(default_factory=dict)
     """By stage. Older logs lack it."""
+    unscored: Mapping[str, Unscored] = field(default_factory=dict)
+    """By stage, for those that sent samples to a verifier. Older logs lack it. A trial stays valid where the verifier
+    scored nothing at all: production would do what it did."""
     counted_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Model -> what counted its tokens, where that was not the endpoint itself (`CallUsage.counted_by`)."""
     stopped_because: str = ""
@@ -196,6 +223,7 @@ class Trial:
             "resumed": self.resumed,
             "unparsed": {stage: asdict(entry) for stage, entry in self.unparsed.items()},
             "runaway": {stage: asdict(entry) for stage, entry in self.runaway.items()},
+            "unscored": {stage: asdict(entry) for stage, entry in self.unscored.items()},
             "counted_by": {model: list(names) for model, names in self.counted_by.items()},
             "stopped_because": self.stopped_because,
             "prompts": {stage: dict(digests) for stage, digests in self.prompts.items()},
@@ -228,6 +256,7 @@ class Trial:
                 },
                 "runaway": {stage: Runaway(**entry) for stage, entry in data.get("runaway", {}).items()},
                 "unparsed": {stage: Unparsed(**entry) for stage, entry in data.get("unparsed", {}).items()},
+                "unscored": {stage: Unscored(**entry) for stage, entry in data.get("unscored", {}).items()},
                 "counted_by": {model: tuple(names) for model, names in data.get("counted_by", {}).items()},
                 "votes": votes_from_json(data.get("votes", {})),
             }

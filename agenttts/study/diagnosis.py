@@ -12,6 +12,9 @@ Pure: a task and the archive of its trials in, values out; words and plots live 
   for policies trained on verified or imitated traces, we read it as a hint for spending samples; heterogeneity is taken
   from lengths of all completions rather than right ones alone; the thresholds are ours.
 
+- Coverage, single samples and saturation are those of parallel draws: of a way that stops early, or whose samples build
+  on one another, the log holds no such draws (see `agenttts.study.diagnosis_beside`).
+
 Figures of a stage that builds on others are those of the trial that they are named with: there the stages before it
 gave what they gave.
 """
@@ -22,9 +25,26 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import pstdev
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from agenttts.study.diagnosis_beside import (
+    STOPPING,
+    Apart,
+    Beside,
+    apart,
+    beside,
+    parallel_beside,
+    shared_draws,
+)
 from agenttts.study.estimation import ESTIMABLE, expected_score
+from agenttts.study.stage_draws import (
+    choice_at,
+    draws_at,
+    is_parallel,
+    kind_at,
+    knows_votes,
+    weight,
+)
 from agenttts.study.statistics import Interval, PairedDifference, mean_interval, paired_difference
 from agenttts.study.verifier_check import (
     RIGHT,
@@ -37,11 +57,12 @@ from agenttts.study.verifier_check import (
 )
 
 if TYPE_CHECKING:
-    from agenttts.pipeline.base import StageChoice
-    from agenttts.study.archive import Archive, Runaway, Trial, Unparsed
+    from agenttts.study.archive import Archive, Runaway, Trial, Unparsed, Unscored
     from agenttts.task.task import Task
 
 __all__ = [
+    "Apart",
+    "Beside",
     "CellDiagnosis",
     "Diagnosis",
     "Limit",
@@ -55,10 +76,12 @@ __all__ = [
     "saturation",
 ]
 
-Limit = Literal["generation", "selection", "neither", "unclear", "unknown"]
-"""`unclear`: selection seems to lose more, but on so few problems that could be chance; `unknown`: one sample leaves
-nothing to select, and a way that writes answers of its own does not select."""
+Limit = Literal["generation", "selection", "stopping", "neither", "unclear", "unknown"]
+"""`stopping`: a way that stops early would find more if it went on; `unclear`: selection or stopping seems to lose more,
+but on so few problems that could be chance; `unknown`: one sample leaves nothing to select, and a way that writes answers
+of its own does not select."""
 ByProblem = Mapping[str, float]
+Told = TypeVar("Told")
 
 LITTLE = 0.05
 """Loss of score that limits nothing."""
@@ -70,10 +93,8 @@ CHANCE = 0.05
 """Chance from which it is not negligible."""
 FEWEST = 4
 """Samples of a problem from which its rewards can be said to spread."""
-PICKS = frozenset(
-    {"first", "majority", "best_of_n", "weighted_vote", "adaptive_vote", "adaptive_best", "llm_select"}
-)
-"""Ways whose answer is one of their samples."""
+PICKS = frozenset({"first", "majority", "best_of_n", "weighted_vote", "llm_select"})
+"""Ways whose answer is one of their parallel draws."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +139,9 @@ class WayDiagnosis:
     n_samples: int
     """As chosen; ways that stop early draw fewer."""
     single: Interval
-    """Score of a single sample."""
+    """Score of a single sample; of a way that stops early, of a parallel draw."""
     coverage: Interval
-    """Best score among the samples of each problem."""
+    """Best score among the samples of each problem; of a way that stops early, among `n_samples` parallel draws."""
     selected: Interval
     """Score of what was selected."""
     gap: PairedDifference
@@ -138,11 +159,15 @@ class WayDiagnosis:
     not tell."""
     auroc: Interval | None
     """Of its verifier, among samples of one problem."""
+    beside: Beside | None = None
+    """Of a way that stops early: where its coverage is from; `None`: from its own draws."""
+    unscored: Unscored | None = None
+    """What its verifier left without a score; `None`: nothing was sent to one, or an older log does not tell."""
 
 
 @dataclass(frozen=True)
 class CellDiagnosis:
-    """What the draws of one model at one stage say, by the trial that drew the most of them."""
+    """What the draws of one model at one stage say, by the trial that drew the most of them in parallel."""
 
     stage: str
     model: str
@@ -162,7 +187,7 @@ class CellDiagnosis:
     runaway: Runaway | None
     """Completions that hit their token limit; `None`: an older log does not tell."""
     ways: tuple[WayDiagnosis, ...]
-    """Each way to select that was tried, in the trial with the most samples."""
+    """Each way to select that can be diagnosed, in the trial with the most samples."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +204,14 @@ class Diagnosis:
     """By stage and model, in the order of the task."""
     without_gold: tuple[str, ...]
     """Stages that ask a model of which nothing can be said."""
+    apart: tuple[Apart, ...] = ()
+    """Ways that were tried and are in no cell, each in the trial with the most samples, and why."""
+    plan_apart: tuple[Apart, ...] = ()
+    """Stages of the best trial that `plan` lacks for that reason."""
+
+    def cell(self, stage: str, model: str) -> CellDiagnosis | None:
+        """Return what is known of a model at a stage; `None`: nothing."""
+        return next((cell for cell in self.cells if (cell.stage, cell.model) == (stage, model)), None)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -188,6 +221,8 @@ class Diagnosis:
             "plan": [_plain(way) for way in self.plan],
             "cells": [_plain(cell) for cell in self.cells],
             "without_gold": list(self.without_gold),
+            "apart": [_plain(way) for way in self.apart],
+            "plan_apart": [_plain(way) for way in self.plan_apart],
         }
 
 
@@ -206,30 +241,38 @@ def diagnose(task: Task, archive: Archive) -> Diagnosis:
     """Return what the trials of a study say of its stages and models."""
     trials = archive.valid
     best = archive.best()
-    with_gold = [stage for stage in task.llm_stages if any(stage in t.sample_scores for t in trials)]
+    with_gold = [s for s in task.llm_stages if any(s in {*t.sample_scores, *t.stage_scores} for t in trials)]
+    plan = [_told(task, trials, best, stage) for stage in with_gold] if best is not None else []
+    pairs = [(stage, model) for stage in with_gold for model in task.file.stages[stage].variants]
+    told = {pair: [_told(task, trials, t, pair[0]) for t in _by_way(trials, *pair)] for pair in pairs}
+    made = (_cell(task, trials, pair, _only(WayDiagnosis, ways)) for pair, ways in told.items())
     return Diagnosis(
         n_trials=len(trials),
         best=None if best is None else best.number,
-        plan=tuple(found for s in with_gold if best is not None and (found := _way(task, best, s))),
-        cells=tuple(
-            made
-            for stage in with_gold
-            for model in task.file.stages[stage].variants
-            if (made := _cell(task, trials, stage, model)) is not None
-        ),
+        plan=_only(WayDiagnosis, plan),
+        cells=tuple(cell for cell in made if cell is not None),
         without_gold=tuple(stage for stage in task.llm_stages if stage not in with_gold),
+        apart=_only(Apart, [way for ways in told.values() for way in ways]),
+        plan_apart=_only(Apart, plan),
     )
+
+
+def _only(kind: type[Told], found: Sequence[object]) -> tuple[Told, ...]:
+    return tuple(entry for entry in found if isinstance(entry, kind))
 
 
 # --- one stage and model ---------------------------------------------------------------------------------------------
 
 
-def _cell(task: Task, trials: Sequence[Trial], stage: str, model: str) -> CellDiagnosis | None:
-    mine = [t for t in trials if _choice(t, stage).model == model and t.sample_scores.get(stage)]
+def _cell(
+    task: Task, trials: Sequence[Trial], pair: tuple[str, str], ways: tuple[WayDiagnosis, ...]
+) -> CellDiagnosis | None:
+    stage, model = pair
+    mine = [t for t in trials if choice_at(t, stage).model == model and is_parallel(task, t, stage)]
     if not mine:
         return None
-    most = max(mine, key=lambda trial: _weight(trial, stage))
-    draws = _draws(most, stage)
+    most = max(mine, key=lambda trial: weight(trial, stage))
+    draws = draws_at(most, stage)
     n = min(len(entry.values) for entry in draws)
     covered = {k: {d.problem_id: oracle_score(d.values, k) for d in draws} for k in powers_of_two(n)}
     lengths = most.lengths.get(stage)
@@ -238,36 +281,32 @@ def _cell(task: Task, trials: Sequence[Trial], stage: str, model: str) -> CellDi
         stage=stage,
         model=model,
         trial=most.number,
-        n_samples=_choice(most, stage).n_samples,
+        n_samples=choice_at(most, stage).n_samples,
         n_problems=len(draws),
         coverage=_intervals(covered),
-        majority=_intervals(_curve("majority", draws, n) if _knows_votes(most, stage) else {}),
+        majority=_intervals(_curve("majority", draws, n) if knows_votes(most, stage) else {}),
         saturation=saturation(covered),
         mix=mix([entry.values for entry in draws]),
         spread=lengths.spread / mean_length if lengths and lengths.spread is not None else None,
         unparsed=most.unparsed.get(stage),
         runaway=most.runaway.get(stage),
-        ways=tuple(found for t in _by_way(mine, stage) if (found := _way(task, t, stage)) is not None),
+        ways=ways,
     )
 
 
-def _by_way(trials: Sequence[Trial], stage: str) -> list[Trial]:
+def _by_way(trials: Sequence[Trial], stage: str, model: str) -> list[Trial]:
     """Return the trial with the most samples of each way to select, those of one sample only where there is no other."""
+    mine = [
+        trial
+        for trial in trials
+        if choice_at(trial, stage).model == model
+        and (trial.sample_scores.get(stage) or trial.stage_scores.get(stage))
+    ]
     most: dict[str, Trial] = {}
-    for trial in sorted(trials, key=lambda trial: _weight(trial, stage)):
-        most[_choice(trial, stage).select] = trial
-    several = [trial for trial in most.values() if _choice(trial, stage).n_samples > 1]
-    return sorted(several or most.values(), key=lambda trial: _choice(trial, stage).select)
-
-
-def _weight(trial: Trial, stage: str) -> tuple[float, ...]:
-    """Order trials by how much they tell of a stage: samples, problems, then how good what it builds on is."""
-    choice = _choice(trial, stage)
-    return choice.n_samples, len(trial.sample_scores[stage]), trial.score, -trial.number
-
-
-def _choice(trial: Trial, stage: str) -> StageChoice:
-    return trial.allocation.canonical()[stage]
+    for trial in sorted(mine, key=lambda trial: weight(trial, stage)):
+        most[choice_at(trial, stage).select] = trial
+    several = [trial for trial in most.values() if choice_at(trial, stage).n_samples > 1]
+    return sorted(several or most.values(), key=lambda trial: choice_at(trial, stage).select)
 
 
 def _mean_length(lengths: Mapping[int, int]) -> float:
@@ -277,16 +316,26 @@ def _mean_length(lengths: Mapping[int, int]) -> float:
 # --- one stage in one trial ------------------------------------------------------------------------------------------
 
 
+def _told(task: Task, trials: Sequence[Trial], trial: Trial, stage: str) -> WayDiagnosis | Apart | None:
+    """Return what a trial says of a stage; `None` where it has no score of it."""
+    if is_parallel(task, trial, stage):
+        return _way(task, trial, stage)
+    if kind_at(task, trial, stage) in STOPPING:
+        other = parallel_beside(task, trial, stage, trials)
+        if other is not None:
+            return _stopping_way(task, trial, other, stage)
+    return apart(task, trial, stage)
+
+
 def _way(task: Task, trial: Trial, stage: str) -> WayDiagnosis | None:
-    """Return what a trial says of a stage; `None` where it has no scored sample of it."""
+    """Return what a trial with parallel draws says; `None` where it has no scored sample."""
     scored = trial.stage_scores.get(stage, {})
-    draws = [entry for entry in _draws(trial, stage) if entry.problem_id in scored]
+    draws = [entry for entry in draws_at(trial, stage) if entry.problem_id in scored]
     if not draws:
         return None
-    choice = _choice(trial, stage)
-    kind = _kind(task, choice)
+    choice = choice_at(trial, stage)
+    kind = kind_at(task, trial, stage)
     n = min(len(entry.values) for entry in draws)
-    single = {d.problem_id: math.fsum(d.values) / len(d.values) for d in draws}
     covered = {d.problem_id: max(d.values) for d in draws}
     curve = _curve(kind, draws, n) if _can_reckon(trial, stage, kind) else {}
     chosen = {d.problem_id: scored[d.problem_id] for d in draws}
@@ -303,7 +352,7 @@ def _way(task: Task, trial: Trial, stage: str) -> WayDiagnosis | None:
         label=choice.select,
         trial=trial.number,
         n_samples=choice.n_samples,
-        single=_mean(single),
+        single=_single(draws),
         coverage=_mean(covered),
         selected=_mean(chosen),
         gap=gap,
@@ -312,37 +361,48 @@ def _way(task: Task, trial: Trial, stage: str) -> WayDiagnosis | None:
         n_misled=_n_misled(task, trial, stage, uncovered),
         curve=_intervals(curve),
         saturation=saturation(curve) if curve else None,
-        verifier=selected_of(draws, n) if verified and _knows_votes(trial, stage) else None,
+        verifier=selected_of(draws, n) if verified and knows_votes(trial, stage) else None,
         auroc=auroc([entry.pairs for entry in draws], within=True) if verified else None,
+        unscored=trial.unscored.get(stage),
     )
 
 
-def _kind(task: Task, choice: StageChoice) -> str:
-    kinds = {way.name: way.kind for way in task.file.stages[choice.stage].ways}
-    return str(kinds.get(choice.select, choice.select))
+def _stopping_way(task: Task, trial: Trial, other: Trial, stage: str) -> WayDiagnosis:
+    """Return what a trial whose way stops early says, beside the parallel draws of another one."""
+    choice, draws = choice_at(trial, stage), shared_draws(trial, other, stage)
+    covered = {d.problem_id: oracle_score(d.values, choice.n_samples) for d in draws}
+    chosen = {d.problem_id: trial.stage_scores[stage][d.problem_id] for d in draws}
+    gap, found = paired_difference(covered, chosen), beside(task, trial, other, stage)
+    uncovered = [d.problem_id for d in draws if max(d.values) < RIGHT]
+    return WayDiagnosis(
+        stage=stage,
+        model=choice.model,
+        label=choice.select,
+        trial=trial.number,
+        n_samples=choice.n_samples,
+        single=_single(draws),
+        coverage=_mean(covered),
+        selected=_mean(chosen),
+        gap=gap,
+        limited_by=limited_by(_mean(covered).mean, gap, found.stopping),
+        n_uncovered=len(uncovered),
+        n_misled=_n_misled(task, other, stage, uncovered),
+        curve={},
+        saturation=None,
+        verifier=None,
+        auroc=None,
+        beside=found,
+        unscored=trial.unscored.get(stage),
+    )
 
 
-def _draws(trial: Trial, stage: str) -> list[Labelled]:
-    """Return the draws of a stage by problem; without votes where the log does not tell them."""
-    votes, scores = trial.votes.get(stage, {}), trial.verifier_scores.get(stage, {})
-    return [
-        Labelled(
-            name,
-            tuple(None if code < 0 else code for code in votes.get(name, range(len(values)))),
-            values,
-            scores.get(name, (None,) * len(values)),
-        )
-        for name, values in sorted(trial.sample_scores.get(stage, {}).items())
-    ]
-
-
-def _knows_votes(trial: Trial, stage: str) -> bool:
-    return bool(trial.votes.get(stage))
+def _single(draws: Sequence[Labelled]) -> Interval:
+    return _mean({d.problem_id: math.fsum(d.values) / len(d.values) for d in draws})
 
 
 def _can_reckon(trial: Trial, stage: str, kind: str) -> bool:
     """Return whether what a way selects of fewer samples follows from what the log tells of them."""
-    if kind not in ESTIMABLE or not _knows_votes(trial, stage):
+    if kind not in ESTIMABLE or not knows_votes(trial, stage):
         return False
     return kind in {"first", "majority"} or bool(trial.verifier_scores.get(stage))
 
@@ -376,18 +436,22 @@ def _n_misled(task: Task, trial: Trial, stage: str, uncovered: Sequence[str]) ->
 # --- verdicts --------------------------------------------------------------------------------------------------------
 
 
-def limited_by(coverage: float, gap: PairedDifference) -> Limit:
-    """Return which of generation and selection loses more; `neither` where both lose little.
+def limited_by(coverage: float, gap: PairedDifference, stopping: PairedDifference | None = None) -> Limit:
+    """Return which of generation, selection and stopping loses most; `neither` where all lose little.
 
     Args:
         coverage: Mean best score.
         gap: Coverage minus what was selected.
+        stopping: What of the gap is lost by stopping early; `None`: nothing.
     """
-    by_generation = 1 - coverage
+    by_generation, by_stopping = 1 - coverage, 0.0 if stopping is None else max(0.0, stopping.mean)
+    by_selection = gap.mean - by_stopping
     if max(by_generation, gap.mean) < LITTLE:
         return "neither"
-    if gap.mean <= by_generation:
+    if max(by_selection, by_stopping) <= by_generation:
         return "generation"
+    if stopping is not None and by_stopping > by_selection:
+        return "stopping" if stopping.verdict == "better" else "unclear"
     return "selection" if gap.verdict == "better" else "unclear"
 
 

@@ -16,8 +16,16 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from agenttts.budgets.cost import Budget, Cost, total, total_amount
 from agenttts.models.base import CallUsage
 from agenttts.models.tokens import EXACT
-from agenttts.pipeline.base import Allocation, Problem, Rollout
-from agenttts.study.archive import ProblemFailure, Runaway, StageLengths, Trial, TrialStatus, Unparsed
+from agenttts.pipeline.base import Allocation, Judged, Problem, Rollout
+from agenttts.study.archive import (
+    ProblemFailure,
+    Runaway,
+    StageLengths,
+    Trial,
+    TrialStatus,
+    Unparsed,
+    Unscored,
+)
 from agenttts.study.racing import blocks
 
 if TYPE_CHECKING:
@@ -33,7 +41,7 @@ __all__ = ["Evaluation", "Runner", "evaluate", "pipeline_runner", "run_all", "ru
 
 T = TypeVar("T")
 LONGEST_EXAMPLE = 200
-"""Characters kept of a reply that could not be parsed."""
+"""Characters kept of a reply that could not be parsed, and of why a sample has no score."""
 OVER_BUDGET_SLACK = 1e-9
 """Relative; for the rounding of sums."""
 
@@ -65,6 +73,9 @@ class Evaluation:
     """By stage, over all samples drawn, also those of failed problems."""
     runaway: Mapping[str, Runaway] = field(default_factory=dict)
     """As `unparsed`."""
+    unscored: Mapping[str, Unscored] = field(default_factory=dict)
+    """As `unparsed`, for stages that sent samples to a verifier. One that scored nothing makes no evaluation invalid:
+    the way then does without, as it would in production; results say so."""
     counted_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Model -> what counted its tokens, where that was not the endpoint itself."""
     n_paid: int = 0
@@ -125,6 +136,7 @@ class Evaluation:
             n_reused=self.n_reused,
             unparsed=self.unparsed,
             runaway=self.runaway,
+            unscored=self.unscored,
             counted_by=self.counted_by,
             stopped_because=self.stopped_because,
             prompts=self.prompts,
@@ -150,6 +162,7 @@ class Evaluation:
             lengths=_lengths(allocation, rollouts),
             unparsed=_unparsed(allocation, rollouts),
             runaway=_runaway(allocation, rollouts),
+            unscored=_unscored(allocation, rollouts),
             counted_by=_counted_by(rollouts),
             n_paid=sum(r.n_paid for r in rollouts),
             n_reused=sum(r.n_reused for r in rollouts),
@@ -235,6 +248,18 @@ def _unparsed(allocation: Allocation, rollouts: Sequence[Rollout]) -> dict[str, 
             n = sum(answer is None for output in outputs for answer in output.answers)
             example = next((output.text for output in outputs if output.answer is None), "")
             result[choice.stage] = Unparsed(choice.model, n, n_samples, example[:LONGEST_EXAMPLE])
+    return result
+
+
+def _unscored(allocation: Allocation, rollouts: Sequence[Rollout]) -> dict[str, Unscored]:
+    result = {}
+    for choice in allocation.choices:
+        made = (rollout.outputs.get(choice.stage) for rollout in rollouts)
+        judged = sum((output.judged for output in made if output is not None), Judged())
+        if judged.n_samples:
+            result[choice.stage] = Unscored(
+                choice.select, judged.n_unscored, judged.n_samples, judged.because[:LONGEST_EXAMPLE]
+            )
     return result
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from agenttts.budgets.cost_model import CostModel
 from agenttts.models.base import Request
-from agenttts.pipeline.base import Allocation, Problem, Rollout, StageChoice, StageOutput
-from agenttts.pipeline.conditions import agreement, answer_codes, measured
+from agenttts.pipeline.base import Allocation, Judged, Problem, Rollout, StageChoice, StageOutput
+from agenttts.pipeline.conditions import agreement, answer_codes, measured, skipped
+from agenttts.pipeline.driver import StageRun
 from agenttts.pipeline.pipeline import Pipeline
+from agenttts.task.options import WhenBlock
 from agenttts.task.task import Task
 from agenttts.testing.doubles import ScriptedRequests, ScriptedSampler
 
@@ -37,6 +40,14 @@ FINAL = {
     "prompt": {"user": "Check {{ stages.escalate.answer }} of {{ stages.escalate.answers | join(' ') }}"},
 }
 SAID = {"attempt": ["it is 41", "42", "42", "no idea"], "escalate": ["41", "40"], "final": ["42"]}
+
+
+@dataclass(frozen=True)
+class Watching:
+    """A stage that runs on a condition."""
+
+    when: WhenBlock
+    otherwise: str | None = None
 
 
 def chosen(
@@ -98,6 +109,16 @@ def test_a_skipped_stage_passes_the_answer_on_and_costs_nothing(make_task: MakeT
     assert rollout.costs["escalate"].flops == 0
     assert rollout.stage_scores == {}  # only the final stage has gold, and it did not run
     assert rollout.sample_scores == {}
+
+
+def test_a_skipped_stage_sent_nothing_to_a_verifier() -> None:
+    watched = StageOutput(
+        "42", answers=("42", "42"), selected=0, verifier_scores=(0.8, None), judged=Judged(2, 1, "?")
+    )
+    escalate = Watching(WhenBlock(stage="attempt", below=[0, 0.7]))
+    run = skipped(escalate, StageChoice("escalate", "m", 2, "majority", 0.7), {"attempt": StageRun(watched)})
+    assert run is not None
+    assert (run.output.skipped, run.output.verifier_scores, run.output.judged) == (True, (), Judged())
 
 
 def test_a_stage_that_is_off_never_runs(make_task: MakeTask, go: Any) -> None:

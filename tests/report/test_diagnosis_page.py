@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agenttts.report.diagnosis_page import diagnosis_page
 from agenttts.report.diagnosis_words import cell_words, plan_words
-from agenttts.study.archive import Runaway, Unparsed
+from agenttts.study.archive import Runaway, Unparsed, Unscored
 from agenttts.study.diagnosis import CellDiagnosis, Diagnosis, Mix, WayDiagnosis, saturation
 from agenttts.study.statistics import mean_interval, paired_difference
 from agenttts.study.verifier_check import Labelled, selected_of
@@ -27,7 +27,7 @@ def intervals(*shares: float):
     return {n: mean_interval([share] * 12) for n, share in zip(COUNTS, shares, strict=True)}
 
 
-def way(name: str = "solve", label: str = "majority") -> WayDiagnosis:
+def way(name: str = "solve", label: str = "majority", cause: str = "no idea") -> WayDiagnosis:
     covered, vote = dict.fromkeys("abcdefghijkl", 1.0), dict.fromkeys("abcdefghijkl", 0.0)
     return WayDiagnosis(
         stage=name,
@@ -46,6 +46,7 @@ def way(name: str = "solve", label: str = "majority") -> WayDiagnosis:
         saturation=saturation(curve(0.25, 0.25, 0.0)),
         verifier=selected_of(DRAWS, 4),
         auroc=None,
+        unscored=Unscored(label, 12, 48, cause),
     )
 
 
@@ -63,7 +64,7 @@ def cell(name: str = "solve", label: str = "majority", example: str = "no idea")
         spread=0.3,
         unparsed=Unparsed("rec/small", 6, 48, example),
         runaway=Runaway("rec/small", 12, 48),
-        ways=(way(name, label),),
+        ways=(way(name, label, example),),
     )
 
 
@@ -87,6 +88,7 @@ def test_the_page_tells_its_figures_without_javascript():
         "A perfect verifier would find 1.000",
         "12 of 48 completions of rec/small ran into the token limit",
         "6 of 48 samples of rec/small could not be parsed, e.g. 'no idea'",
+        "The verifier of best_of_n(judge) scored 36 of 48 samples at stage solve, e.g. no idea; samples without a score",
         "spend on a verifier rather than on larger votes",
         "Nothing can be said of outline",
         SOURCE,

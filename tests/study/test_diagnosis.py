@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agenttts.pipeline.base import Allocation, StageChoice
-from agenttts.study.archive import Archive, Runaway, StageLengths, Trial, TrialStatus, Unparsed
+from agenttts.study.archive import Archive, Runaway, StageLengths, Trial, TrialStatus, Unparsed, Unscored
 from agenttts.study.diagnosis import anti_concentrated, diagnose, limited_by, mix, saturation
 from agenttts.study.events import fold, read_events
 from agenttts.study.statistics import paired_difference
@@ -195,6 +195,13 @@ def test_lengths_runaway_and_unparsed_samples_are_those_of_that_trial(task: Task
     assert cell.spread == pytest.approx(1.5 / 6)
     assert cell.runaway == runaway["solve"]
     assert cell.unparsed == unparsed["solve"]
+
+
+def test_samples_without_a_score_are_those_of_the_way(task: Task):
+    unscored = {"solve": Unscored("majority", 8, 8, "no mark")}
+    made = trial(0, [ALL_RIGHT] * 2, selected=[1.0] * 2, unscored=unscored)
+    cell = diagnose(task, Archive.of([made])).cells[-1]
+    assert [way.unscored for way in cell.ways] == [unscored["solve"]]
 
 
 def test_an_older_log_is_diagnosed_as_far_as_it_tells():

@@ -17,8 +17,17 @@ from agenttts.budgets.cost import Budget, Cost, Unit
 from agenttts.budgets.cost_model import CostModel
 from agenttts.errors import EndpointDownError, ProviderUnavailableError
 from agenttts.models.base import CallUsage
-from agenttts.pipeline.base import Allocation, Charge, Failure, Problem, Rollout, StageChoice, StageOutput
-from agenttts.study.archive import Runaway, Trial, Unparsed
+from agenttts.pipeline.base import (
+    Allocation,
+    Charge,
+    Failure,
+    Judged,
+    Problem,
+    Rollout,
+    StageChoice,
+    StageOutput,
+)
+from agenttts.study.archive import Runaway, Trial, Unparsed, Unscored
 from agenttts.study.evaluate import run_all, run_problems
 from agenttts.study.result import StudyOptions
 from agenttts.study.session import Session
@@ -200,6 +209,28 @@ async def test_the_test_split_is_read_by_the_confirmation_alone(
     assert set(asked[:first_test]) <= {problem.id for problem in task.search}
     assert set(asked[first_test:]) == test_ids
     assert len(asked) - first_test == 2 * len(test_ids)
+
+
+async def test_a_trial_counts_what_its_verifier_left_unscored_stays_valid_and_older_logs_still_load():
+    async def runner(problem: Problem, allocation: Allocation) -> Rollout:
+        none = Judged(2, 0 if problem.id == "p0" else 2, "" if problem.id == "p0" else "x" * 500)
+        return Rollout(problem.id, {"solve": StageOutput("4", judged=none)}, 1.0)
+
+    evaluation = await run(runner, 3)
+    trial = evaluation.as_trial(0, Proposal(ALLOCATION, "", ""), BUDGET)
+    assert trial.unscored == {"solve": Unscored("first", 4, 6, "x" * 200)}
+    assert trial.status == "ok"
+    data = json.loads(json.dumps(trial.to_json()))
+    assert Trial.from_json(data) == trial
+    older = {key: value for key, value in data.items() if key != "unscored"}
+    assert Trial.from_json(older) == replace(trial, unscored={})
+
+
+async def test_a_stage_that_did_not_run_sent_nothing_to_a_verifier():
+    async def runner(problem: Problem, allocation: Allocation) -> Rollout:
+        return Rollout(problem.id, {"solve": StageOutput("4")}, 1.0)
+
+    assert (await run(runner, 3)).unscored == {}
 
 
 async def test_a_trial_keeps_what_was_unparsed_and_who_counted_and_older_logs_still_load():

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from agenttts.models.base import Message, Sample, SamplingParameters
 from agenttts.models.tokens import prompt_text
-from agenttts.pipeline.base import Purpose, StageOutput
+from agenttts.pipeline.base import Judged, Purpose, StageOutput
 from agenttts.pipeline.parsing import Parsed, Parser
 from agenttts.pipeline.selectors import Selection
 from agenttts.verifiers.base import Candidate, Score, Verifier
@@ -89,6 +89,8 @@ class Pool:
     """What the verifier says, as `scores`."""
     unparsed: list[str] = field(default_factory=list)
     unscored: list[str] = field(default_factory=list)
+    n_sent: int = 0
+    """Samples that were sent to the verifier."""
 
     @property
     def texts(self) -> list[str]:
@@ -132,6 +134,7 @@ def scored(pool: Pool, messages: Sequence[Message], verifier: Verifier | None) -
     pool.feedback += ["" for _ in fresh]
     if not parsed:
         return pool
+    pool.n_sent += len(parsed)
     given: list[Score] = yield Verify(verifier, [candidate(pool, index, prompt) for index in parsed])
     for index, score in zip(parsed, given, strict=True):
         pool.scores[index], pool.feedback[index] = score.value, score.feedback
@@ -158,5 +161,6 @@ def output(selection: Selection, pool: Pool, *notes: str) -> StageOutput:
         answers=tuple(pool.answers),
         selected=selection.index,
         verifier_scores=tuple(pool.scores),
+        judged=Judged.of(pool.n_sent, pool.unscored),
         notes=(*pool.notes, *notes, *selection.notes),
     )

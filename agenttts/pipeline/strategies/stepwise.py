@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from agenttts.models.base import Message, Sample
 from agenttts.models.tokens import prompt_text
-from agenttts.pipeline.base import StageOutput
+from agenttts.pipeline.base import Judged, StageOutput
 from agenttts.pipeline.parsing import Parsed, Parser
 from agenttts.pipeline.selectors import BestOfN
 from agenttts.pipeline.strategies.steps import Draw, Parse, Part, Strategy, Together, Verify
@@ -48,6 +48,17 @@ class _Beam:
     done: bool = False
 
 
+@dataclass
+class _Tally:
+    """What came of the beginnings that were sent to the verifier."""
+
+    judged: Judged = Judged()
+
+    def add(self, scores: Sequence[Score]) -> None:
+        causes = [score.unscored_because for score in scores if score.value is None]
+        self.judged += Judged.of(len(scores), causes)
+
+
 @dataclass(frozen=True)
 class _Stream:
     """What is drawn to go on from one beginning."""
@@ -63,12 +74,13 @@ def search_steps(draw: Draw, parser: Parser, how: StepSearch) -> Strategy:
     width = min(how.width, draw.n)
     n_kept = draw.n // width
     notes: tuple[str, ...] = ()
+    tally = _Tally()
     for depth in range(how.max_steps):
         spread = _spread(kept, draw.n if depth == 0 else width, draw.sampling.max_tokens)
         grown = yield from _grown(draw, how, kept, spread)
         if depth == 0:
             grown = [replace(beam, tree=i % n_kept) for i, beam in enumerate(grown)]
-        judged = yield from _judged(draw, how, grown)
+        judged = yield from _judged(draw, how, grown, tally)
         if all(beam.done for beam in judged):
             kept = judged
             break
@@ -77,7 +89,8 @@ def search_steps(draw: Draw, parser: Parser, how: StepSearch) -> Strategy:
             break
     else:
         notes = (f"cut off after {how.max_steps} steps",)
-    return (yield from _finished(parser, how, kept, notes))
+    output = yield from _finished(parser, how, kept, notes)
+    return replace(output, judged=tally.judged)
 
 
 def _spread(kept: Sequence[_Beam], width: int, max_tokens: int) -> dict[str, _Stream]:
@@ -125,7 +138,7 @@ def _longer(beam: _Beam, sample: Sample, draw: Draw, separator: str) -> _Beam:
     return replace(beam, text=text, n_tokens=n_tokens, done=ended, score=None)
 
 
-def _judged(draw: Draw, how: StepSearch, beams: Sequence[_Beam]) -> Part[list[_Beam]]:
+def _judged(draw: Draw, how: StepSearch, beams: Sequence[_Beam], tally: _Tally) -> Part[list[_Beam]]:
     """Score the beginnings that have grown, equal ones once; what ends a step is not shown after the last one."""
     prompt = prompt_text(draw.messages)
     fresh = {(beam.text, beam.done) for beam in beams if beam.score is None and beam.text.strip()}
@@ -136,6 +149,7 @@ def _judged(draw: Draw, how: StepSearch, beams: Sequence[_Beam]) -> Part[list[_B
         how.verifier,
         [Candidate(prompt, _shown(text, how), None, unfinished=not done) for text, done in asked],
     )
+    tally.add(given)
     scores = {place: score.value for place, score in zip(asked, given, strict=True)}
     return [replace(beam, score=scores.get((beam.text, beam.done), beam.score)) for beam in beams]
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agenttts.models.base import Message, SamplingParameters
+from agenttts.pipeline.base import Judged
 from agenttts.pipeline.selectors import BestOfN, Majority
 from agenttts.pipeline.strategies.parallel import (
     Second,
@@ -31,6 +32,13 @@ def shown(texts: Sequence[str], answers: Sequence[Any], prompt: str) -> tuple[Me
 def then(reply: str, *texts: str) -> Writes:
     """Return a source of samples, and of the reply to whatever is asked after them."""
     return lambda draw, index: texts[index] if draw.purpose == "draw" else reply
+
+
+def test_samples_sent_to_the_verifier_are_counted_apart_from_those_it_left_unscored() -> None:
+    verifier = Verifying(lambda one: 0.5 if one.answer == "4" else None)
+    texts = ("it is 4", "no number", "it is 5", "it is 6")
+    found = play(selected(asking(4), NUMBERS, BestOfN(), verifier), lambda draw, index: texts[index])
+    assert found.output.judged == Judged(3, 2, "?")
 
 
 def test_one_sample_is_drawn_however_many_are_allowed() -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from agenttts.models.base import Message, Sample
+from agenttts.pipeline.base import Judged
 from agenttts.pipeline.strategies.steps import Draw
 from agenttts.pipeline.strategies.stepwise import StepSearch, search_steps
 from agenttts.verifiers.base import Candidate
@@ -177,6 +178,15 @@ def test_unscored_beginnings_go_on_in_drawing_order_and_the_majority_decides() -
     found = played(language(good_draw=0), verifier=Verifying())
     assert [begun(one) for one in found.rounds[1]] == ["right; ", "wrong; "]
     assert "no sample was scored: majority vote" in found.output.notes
+
+
+def test_beginnings_that_were_sent_and_left_unscored_are_counted_over_all_steps() -> None:
+    verifier = Verifying(lambda one: None if one.text.startswith("wrong") else 1.0)
+    found = played(language(), verifier=verifier)
+    sent = [candidate.text for candidate in verifier.asked]
+    n_wrong = sum(text.startswith("wrong") for text in sent)
+    assert 0 < n_wrong < len(sent)
+    assert found.output.judged == Judged(len(sent), n_wrong, "?")
 
 
 def test_an_unscored_beginning_comes_after_one_that_scores_0() -> None:
