@@ -137,6 +137,11 @@ class VerifierBlock(_Block):
         key = needed.get(self.kind)
         if key is not None and getattr(self, key) is None:
             raise ValueError(f"verifier {self.kind} needs `{key}`")
+        for name, kinds in _READ_BY.items():
+            # Not what was set: stored tasks write every default out.
+            given = getattr(self, name) != VerifierBlock.model_fields[name].default
+            if given and self.kind not in kinds:
+                raise ValueError(f"`{name}` is read by {', '.join(sorted(kinds))}, and not by {self.kind}")
         return self
 
     @property
@@ -150,6 +155,32 @@ class VerifierBlock(_Block):
         return [name for name in ("aggregate", "samples") if len(getattr(self, name)) > 1]
 
 
+_SANDBOXED = frozenset({"code", "gen_prm"})
+_READ_BY: Mapping[str, frozenset[str]] = {
+    "tolerance": frozenset({"numeric"}),
+    "normalise": frozenset({"exact"}),
+    "pattern": frozenset({"regex"}),
+    "json_schema": frozenset({"json_schema"}),
+    "function": frozenset({"function"}),
+    "aggregate": frozenset({"tiny_prm", "prm", "gen_prm", "function"}),
+    "model": frozenset({"judge", "orm", "prm", "gen_prm"}),
+    "samples": frozenset({"judge", "gen_prm"}),
+    "form": frozenset({"judge"}),
+    "rubric": frozenset({"judge"}),
+    "logprobs": frozenset({"judge"}),
+    "prompt": frozenset({"judge", "gen_prm"}),
+    "sampling": frozenset({"judge", "gen_prm"}),
+    "separator": frozenset({"prm", "gen_prm"}),
+    "execute": frozenset({"gen_prm"}),
+    "tests": frozenset({"code"}),
+    "suite": frozenset({"code"}),
+    "entry_point": frozenset({"code"}),
+    "partial": frozenset({"code"}),
+    "timeout_s": _SANDBOXED,
+    "memory_mb": _SANDBOXED,
+    "isolation": _SANDBOXED,
+}
+"""Setting -> the verifiers that read it. Elsewhere it would say what is not done, and as a list make ways that are one."""
 NEEDS_GOLD = frozenset({"exact", "set_f1", "token_f1", "numeric", "choice", "math"})
 """Verifiers that compare with a gold field; they cannot select, because production has no gold."""
 STEPWISE = frozenset({"tiny_prm", "prm", "gen_prm"})

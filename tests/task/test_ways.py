@@ -15,7 +15,7 @@ from agenttts.pipeline.base import Allocation, StageChoice
 from agenttts.pipeline.plan import Plan
 from agenttts.task.schema import StageBlock, TaskFile, sampling_parameters
 from agenttts.task.task import Task
-from agenttts.task.ways import SelectBlock
+from agenttts.task.ways import SelectBlock, VerifierBlock
 from agenttts.testing.doubles import ScriptedRequests, ScriptedSampler
 
 Write = Callable[..., Path]
@@ -173,6 +173,62 @@ def test_a_setting_is_refused_by_every_way_that_does_not_read_it(name: str) -> N
         else:
             with pytest.raises(ValidationError, match=f"`{name}` is read by .*, and not by {kind}"):
                 way(kind, **{name: SETTINGS[name]})
+
+
+VERIFIERS: tuple[str, ...] = get_args(VerifierBlock.model_fields["kind"].annotation)
+ESSENTIAL: dict[str, dict[str, Any]] = {
+    "regex": {"pattern": "a"},
+    "json_schema": {"json_schema": {}},
+    "function": {"function": "own.py:f"},
+    "code": {"tests": "t"},
+    **{kind: {"model": "m"} for kind in ("judge", "orm", "prm", "gen_prm")},
+}
+OF_VERIFIERS: dict[str, tuple[Any, set[str]]] = {
+    "tolerance": (0.5, {"numeric"}),
+    "normalise": (False, {"exact"}),
+    "pattern": ("x", {"regex"}),
+    "json_schema": ({"type": "object"}, {"json_schema"}),
+    "function": ("own.py:g", {"function"}),
+    "aggregate": ("last", {"function", "tiny_prm", "prm", "gen_prm"}),
+    "model": ("n", {"judge", "orm", "prm", "gen_prm"}),
+    "samples": ([1, 3], {"judge", "gen_prm"}),
+    "form": ("listwise", {"judge"}),
+    "rubric": ("short", {"judge"}),
+    "logprobs": (True, {"judge"}),
+    "prompt": ({"user": "x"}, {"judge", "gen_prm"}),
+    "sampling": ({"max_tokens": 3}, {"judge", "gen_prm"}),
+    "separator": ("x", {"prm", "gen_prm"}),
+    "execute": (False, {"gen_prm"}),
+    "tests": ("u", {"code"}),
+    "suite": ("stdin", {"code"}),
+    "entry_point": ("x", {"code"}),
+    "partial": (True, {"code"}),
+    "timeout_s": (3, {"code", "gen_prm"}),
+    "memory_mb": (300, {"code", "gen_prm"}),
+    "isolation": ("process", {"code", "gen_prm"}),
+}
+"""Setting of a verifier -> a value that is no default, and the kinds that read it."""
+
+
+def verifier(kind: str, **settings: Any) -> VerifierBlock:
+    return VerifierBlock.model_validate({"kind": kind, **ESSENTIAL.get(kind, {}), **settings})
+
+
+@pytest.mark.parametrize("name", sorted(VerifierBlock.model_fields.keys() - {"kind"}))
+def test_a_setting_is_refused_by_every_verifier_that_does_not_read_it(name: str) -> None:
+    value, reading = OF_VERIFIERS[name]
+    for kind in VERIFIERS:
+        if kind in reading:
+            assert getattr(verifier(kind, **{name: value}), name) != VerifierBlock.model_fields[name].default
+        else:
+            told = f"`{name}` is read by {', '.join(sorted(reading))}, and not by {kind}"
+            with pytest.raises(ValidationError, match=told):
+                verifier(kind, **{name: value})
+
+
+@pytest.mark.parametrize("kind", VERIFIERS)
+def test_a_verifier_written_out_with_every_default_still_loads(kind: str) -> None:
+    assert VerifierBlock.model_validate(verifier(kind).model_dump(mode="json")) == verifier(kind)
 
 
 def test_what_scores_a_stage_takes_one_value_a_setting() -> None:
