@@ -17,7 +17,8 @@ import argparse
 import asyncio
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from spending_draws import JUDGE, Draws, Shuffled, aime, tiny
 
 from agenttts.budgets.cost import Unit
 from agenttts.budgets.cost_model import CostModel
+from agenttts.errors import InputError
 from agenttts.pipeline.across import Across, kinds_of
 from agenttts.pipeline.base import Allocation, Problem, Rollout, StageChoice
 from agenttts.pipeline.pipeline import Pipeline
@@ -160,6 +162,14 @@ class Bench:
     def measure(self, setting: Setting, problems: Sequence[Problem]) -> Measured:
         return asyncio.run(self._measure(setting, problems))
 
+    def measured(self, settings: Iterable[Setting], problems: Sequence[Problem]) -> dict[Setting, Measured]:
+        """Measure those that can be run: an average below what every problem gets is refused."""
+        found = {}
+        for setting in settings:
+            with suppress(InputError):
+                found[setting] = self.measure(setting, problems)
+        return found
+
     async def _measure(self, setting: Setting, problems: Sequence[Problem]) -> Measured:
         right, cost = np.zeros((2, len(problems), self.n_orders))
         for order, sampler in enumerate(self.samplers):
@@ -244,7 +254,7 @@ def ground_rows(bench: Bench) -> list[dict[str, Any]]:
         base = cheapest(able, best - WITHIN)
         assert base is not None
         ranked = sorted(able, key=lambda s: -able[s].score)[:N_SHARED]
-        tried = others | {s: bench.measure(s, search) for s in bench.shared([base, *ranked])}
+        tried = others | bench.measured(bench.shared([base, *ranked]), search)
         on_held = bench.measure(base, held)
         for method in ("adaptive stop", "cascade", "shadow price"):
             mine = {s: m for s, m in tried.items() if s.method == method}
