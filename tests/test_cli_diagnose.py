@@ -81,6 +81,29 @@ def test_a_run_on_tiny_models_sets_its_verifier_against_vote_and_oracle(
     assert all(cell["runaway"]["n_samples"] > 0 for cell in found["cells"])
 
 
+def test_ways_that_stop_early_and_ways_that_search_are_told_apart_from_parallel_draws(recorded_task: Path):
+    mark = "verifier: {kind: regex, pattern: '1'}"
+    ways = f"select: [majority, adaptive_vote, {{kind: tree, {mark}}}]"
+    text = recorded_task.read_text().replace("n_samples: [1, 2, 4]", "n_samples: [1]")
+    answer = f"models: [rec/large]\n    n_samples: [4]\n    {ways}"
+    recorded_task.write_text(text.replace("models: [rec/small, rec/large]\n    n_samples: [1, 4, 8]", answer))
+    settings = ("--allocator", "grid", "--trials", "12", "--no-confirm", "--no-racing", "--run", "ways")
+    done = agenttts("optimize", recorded_task, "--budget", "9000tokens", *settings)
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(agenttts("diagnose", "ways", "--json").stdout)
+    told = {way["label"]: way for cell in found["cells"] for way in cell["ways"] if way["stage"] == "answer"}
+    assert told["adaptive_vote"]["beside"]["trial"] == told["majority"]["trial"]
+    assert told["adaptive_vote"]["coverage"]["mean"] == told["majority"]["coverage"]["mean"]
+    assert told["adaptive_vote"]["beside"]["drawn"] < 4
+    assert [way["label"] for way in found["apart"]] == ["tree(regex)"]
+    said = words(agenttts("diagnose", "ways", "--out", "page.html").stdout)
+    assert "Ways that are in no table" in said
+    assert "some of its samples are refined from others" in said
+    page = Path("page.html").read_text()
+    assert "<h2>Ways that are in no table</h2>" in page
+    assert "some of its samples are refined from others" in page
+
+
 def test_an_unknown_run_is_told_with_the_nearest_name(run: Path):
     done = agenttts("diagnose", "frist")
     assert done.exit_code == 2

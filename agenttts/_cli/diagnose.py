@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from agenttts._cli.console import clean, fold, print_json, say, say_aside, table
 from agenttts._cli.words import allocation_text, plural, provenance
 from agenttts.errors import RunError
-from agenttts.report.diagnosis_words import cell_table, how_made, plan_words, way_table
+from agenttts.report.diagnosis_words import (
+    apart_table,
+    cell_table,
+    how_made,
+    stages_words,
+    way_table,
+)
 
 if TYPE_CHECKING:
     from agenttts.study.archive import Archive
@@ -33,13 +39,13 @@ def run_diagnose(run: str, *, out: Path | None, as_json: bool) -> None:
     if not archive.valid:
         raise RunError(_nothing(folder, archive))
     diagnosis = diagnose(study.task, archive)
-    if not diagnosis.cells:
+    if not (diagnosis.cells or diagnosis.apart):
         raise RunError(
             f"{folder}: no stage that asks a model has gold, so nothing can be said of its samples.\n"
             "Give stages a `score` with `verifier` and `gold` in the task file, and run it again"
         )
     title = f"{study.task.file.name}: diagnosis of {folder}"
-    source = provenance(study.task, {cell.model for cell in diagnosis.cells})
+    source = provenance(study.task, diagnosis.models)
     if out is not None:
         _write(out, diagnosis, title, source)
     if as_json:
@@ -101,10 +107,13 @@ def diagnosis_text(task: Task, archive: Archive, diagnosis: Diagnosis, folder: P
     blocks += _plan(archive, diagnosis)
     blocks.append(
         _table(
-            "Models at each stage, with all samples of the trial that drew the most", *cell_table(diagnosis)
+            "Models at each stage, with all samples of the trial that drew the most in parallel",
+            *cell_table(diagnosis),
         )
     )
     blocks.append(_table("Ways to select", *way_table(diagnosis)))
+    if diagnosis.apart:
+        blocks.append(_table("Ways that are in no table", *apart_table(diagnosis)))
     blocks.append("\n".join(_sentence(text) for text in how_made(diagnosis)))
     blocks.append(fold(source))
     return "\n\n".join(blocks)
@@ -114,11 +123,12 @@ def _plan(archive: Archive, diagnosis: Diagnosis) -> list[str]:
     best = archive.best()
     if best is None:
         return [fold("No allocation within the budget was scored: there is no plan to look at.")]
-    blocks = [fold(f"The plan is trial {best.number}: {allocation_text(best.allocation)}")]
-    for way in diagnosis.plan:
-        cell = next(c for c in diagnosis.cells if (c.stage, c.model) == (way.stage, way.model))
-        blocks.append("\n".join([clean(way.stage), *(_sentence(text) for text in plan_words(way, cell))]))
-    return blocks
+    told = [_stage(name, sentences) for name, sentences in stages_words(diagnosis)]
+    return [fold(f"The plan is trial {best.number}: {allocation_text(best.allocation)}"), *told]
+
+
+def _stage(name: str, sentences: list[str]) -> str:
+    return "\n".join([clean(name), *(_sentence(text) for text in sentences)])
 
 
 def _sentence(text: str) -> str:

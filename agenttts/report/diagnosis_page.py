@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from agenttts.report.diagnosis_words import cell_table, cell_words, how_made, plan_words, way_table
+from agenttts.report.diagnosis_words import (
+    apart_table,
+    cell_table,
+    cell_words,
+    how_made,
+    stages_words,
+    way_table,
+)
 from agenttts.report.pages import COLOURS, DASHES, MARKS, escaped, figure, page, table, text_list, titled
 
 if TYPE_CHECKING:
@@ -47,25 +54,25 @@ def diagnosis_page(diagnosis: Diagnosis, *, title: str, figures_from: str) -> st
 
 
 def _plan(diagnosis: Diagnosis) -> list[str]:
-    if not diagnosis.plan:
+    if diagnosis.best is None:
         return [
             '<p class="note">No allocation within the budget was scored: there is no plan to look at.</p>'
         ]
     parts = [f"<h2>The plan (trial {diagnosis.best})</h2>"]
-    for way in diagnosis.plan:
-        cell = next(c for c in diagnosis.cells if (c.stage, c.model) == (way.stage, way.model))
-        parts += [f"<h3>{escaped(way.stage)}</h3>", text_list(plan_words(way, cell))]
+    for stage, words in stages_words(diagnosis):
+        parts += [f"<h3>{escaped(stage)}</h3>", text_list(words)]
     return parts
 
 
 def _tables(diagnosis: Diagnosis) -> list[str]:
     parts = [
         "<h2>Models at each stage</h2>",
-        '<p class="soft">With all samples of the trial that drew the most: coverage is the share of problems with a right '
+        '<p class="soft">With all samples of the trial that drew the most in parallel: coverage is the share of problems with a right '
         "sample, vote what a majority finds.</p>",
         table(*cell_table(diagnosis)),
         "<h2>Ways to select</h2>",
         table(*way_table(diagnosis)),
+        *_apart(diagnosis),
         "<h2>Coverage by number of samples</h2>",
         table(*_coverage_table(diagnosis.cells)),
     ]
@@ -75,6 +82,10 @@ def _tables(diagnosis: Diagnosis) -> list[str]:
     for cell, words in told:
         parts += [f"<h3>{escaped(cell.stage)}, {escaped(cell.model)}</h3>", text_list(words)]
     return parts
+
+
+def _apart(diagnosis: Diagnosis) -> list[str]:
+    return ["<h2>Ways that are in no table</h2>", table(*apart_table(diagnosis))] if diagnosis.apart else []
 
 
 def _coverage_table(cells: Sequence[CellDiagnosis]) -> tuple[list[str], list[list[str]]]:

@@ -8,10 +8,27 @@ from agenttts.report.unscored import unscored_texts
 from agenttts.study.diagnosis import LITTLE, LITTLE_GAIN
 
 if TYPE_CHECKING:
-    from agenttts.study.diagnosis import CellDiagnosis, Diagnosis, Mix, Saturation, WayDiagnosis
+    from agenttts.study.diagnosis import (
+        Apart,
+        Beside,
+        CellDiagnosis,
+        Diagnosis,
+        Mix,
+        Saturation,
+        WayDiagnosis,
+    )
     from agenttts.study.statistics import Interval, PairedDifference
 
-__all__ = ["cell_table", "cell_words", "how_made", "plan_words", "way_table"]
+__all__ = [
+    "apart_table",
+    "apart_words",
+    "cell_table",
+    "cell_words",
+    "how_made",
+    "plan_words",
+    "stages_words",
+    "way_table",
+]
 
 OFTEN = 0.2
 """Share of problems with spread rewards from which the run counts as anti-concentrated."""
@@ -19,10 +36,22 @@ VARIED = 0.1
 """Relative spread of lengths from which completions count as heterogeneous."""
 NOTABLY_RUNAWAY = 0.01
 NOTABLY_UNPARSED = 0.02
+TO_GO_ON = {"adaptive_vote": "raise `confidence`", "adaptive_best": "raise `threshold` or lower `least_gain`"}
+"""How a way that stops early is made to go on, by kind."""
+IN_FULL = {"adaptive_vote": "a vote over all", "adaptive_best": "the best by its verifier of all"}
+"""What such a way would select, had it not stopped."""
 Table = tuple[list[str], list[list[str]]]
 
 
 # --- the plan --------------------------------------------------------------------------------------------------------
+
+
+def stages_words(diagnosis: Diagnosis) -> list[tuple[str, list[str]]]:
+    """Return the stages of the best trial, each with sentences on it."""
+    cells = {(cell.stage, cell.model): cell for cell in diagnosis.cells}
+    told = [(way.stage, plan_words(way, cells[way.stage, way.model])) for way in diagnosis.plan]
+    rest = [(way.stage, apart_words(way, cells.get((way.stage, way.model)))) for way in diagnosis.plan_apart]
+    return [*told, *rest]
 
 
 def plan_words(way: WayDiagnosis, cell: CellDiagnosis) -> list[str]:
@@ -34,7 +63,30 @@ def plan_words(way: WayDiagnosis, cell: CellDiagnosis) -> list[str]:
     return [*words, *cell_words(cell)]
 
 
+def apart_words(way: Apart, cell: CellDiagnosis | None) -> list[str]:
+    """Return sentences on a stage of the best trial whose way cannot be diagnosed; `cell`: what is known of its model."""
+    words = [
+        f"{way.label} with up to {way.n_samples} samples of {way.model} finds {way.selected}. What limits it cannot be "
+        f"told: {way.why}."
+    ]
+    if cell is None:
+        return words
+    n = max(cell.coverage)
+    words.append(
+        f"A single sample of {cell.model} finds {cell.coverage[1].mean:.3f}"
+        + (f", and among {n} {cell.coverage[n].mean:.3f} of problems have a right one" if n > 1 else "")
+        + f" (trial {cell.trial})."
+    )
+    return [*words, *cell_words(cell)]
+
+
 def _found(way: WayDiagnosis) -> str:
+    if way.beside is not None:
+        return (
+            f"{way.coverage} of problems have a right sample among {way.n_samples} of {way.model} drawn in parallel "
+            f"(trial {way.beside.trial}); {way.label} stops after {way.beside.drawn:.1f} on average and finds "
+            f"{way.selected}; a single sample {way.single.mean:.3f}."
+        )
     return (
         f"{way.coverage} of problems have a right sample among {way.n_samples} of {way.model}, {way.label} finds "
         f"{way.selected}; a single sample {way.single.mean:.3f}."
@@ -42,7 +94,10 @@ def _found(way: WayDiagnosis) -> str:
 
 
 def _limit(way: WayDiagnosis) -> str:
-    better = "a verifier" if way.auroc is None else "a better verifier"
+    has_one = way.auroc is not None or (way.beside is not None and way.beside.kind == "adaptive_best")
+    better = "a better verifier" if has_one else "a verifier"
+    if way.beside is not None and way.limited_by in ("stopping", "unclear"):
+        return _stopping(way, way.beside)
     if way.limited_by == "selection":
         return f"Limited by selection: {better} could gain up to {_gap(way.gap)}."
     if way.limited_by == "unclear":
@@ -55,6 +110,25 @@ def _limit(way: WayDiagnosis) -> str:
     if way.limited_by == "neither":
         return f"Limited by neither: generation and selection lose less than {LITTLE:g} each."
     return f"{way.label} writes answers of its own, so what it misses is not a matter of selecting alone."
+
+
+def _stopping(way: WayDiagnosis, beside: Beside) -> str:
+    """Say what going on could gain, or that so few problems do not tell."""
+    if way.limited_by == "unclear":
+        return (
+            f"Selection or stopping early may be the limit: both together lose {_gap(way.gap)}, which on so few problems "
+            "may be chance."
+        )
+    remedy = f"{TO_GO_ON[beside.kind]}, or draw them all"
+    if beside.full is None:
+        return (
+            f"Limited by stopping: going on could gain up to {_gap(beside.stopping)}, for right samples came after it "
+            f"stopped: {remedy}."
+        )
+    return (
+        f"Limited by stopping: {IN_FULL[beside.kind]} {way.n_samples} finds {beside.full.mean:.3f}, "
+        f"{_gap(beside.stopping)} more: {remedy}."
+    )
 
 
 def _uncovered(way: WayDiagnosis) -> str:
@@ -214,11 +288,20 @@ def _way_row(way: WayDiagnosis) -> list[str]:
         way.label,
         str(way.trial),
         str(way.n_samples),
-        f"{way.coverage.mean:.3f}",
+        f"{way.coverage.mean:.3f}" + ("" if way.beside is None else f" (trial {way.beside.trial})"),
         str(way.selected),
         _gap(way.gap),
         _saturates(way.saturation),
         "-" if way.limited_by == "unknown" else way.limited_by,
+    ]
+
+
+def apart_table(diagnosis: Diagnosis) -> Table:
+    """Return a row per way that is in no other table: its score, and why no more can be said."""
+    head = ["stage", "model", "way", "trial", "n", "selected", "why not in a table"]
+    return head, [
+        [way.stage, way.model, way.label, str(way.trial), str(way.n_samples), str(way.selected), way.why]
+        for way in diagnosis.apart
     ]
 
 
@@ -243,6 +326,11 @@ def how_made(diagnosis: Diagnosis) -> list[str]:
         "the way selects.",
         "The plan was chosen on these problems, which flatters it.",
     ]
+    if any(way.beside is not None for cell in diagnosis.cells for way in cell.ways):
+        words.append(
+            "The draws of a way that stops early end at what it likes, which flatters them: its coverage and single sample "
+            "are those of parallel draws of the same model, in the trial in brackets."
+        )
     if diagnosis.without_gold:
         names = ", ".join(diagnosis.without_gold)
         words.append(f"Nothing can be said of {names}: give it a `score` with `verifier` and `gold`.")

@@ -209,9 +209,10 @@ class Diagnosis:
     plan_apart: tuple[Apart, ...] = ()
     """Stages of the best trial that `plan` lacks for that reason."""
 
-    def cell(self, stage: str, model: str) -> CellDiagnosis | None:
-        """Return what is known of a model at a stage; `None`: nothing."""
-        return next((cell for cell in self.cells if (cell.stage, cell.model) == (stage, model)), None)
+    @property
+    def models(self) -> set[str]:
+        """Those of which something is known."""
+        return {cell.model for cell in self.cells} | {way.model for way in self.apart}
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
