@@ -117,7 +117,11 @@ def test_draws_of_the_same_prompts_are_compared_first(task: Task):
     ("label", "more", "why"),
     [
         ("adaptive_vote", {}, "no trial drew 4 or more of this model in parallel"),
-        ("tree(regex)", {"sample_scores": {"plan": {"p0": (1.0,)}}}, "some of its samples are refined from others"),
+        (
+            "tree(regex)",
+            {"sample_scores": {"plan": {"p0": (1.0,)}}},
+            "some of its samples are refined from others",
+        ),
         ("refine", {}, "all samples but the first are refined from others"),
     ],
 )
