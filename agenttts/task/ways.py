@@ -269,7 +269,8 @@ class SelectBlock(_Block):
     below: Shares = (0.5,)
     """`cascade`: escalate where agreement (with a verifier: the best score) is below this. A knob."""
     label: str | None = None
-    """Name in allocations and reports; `None`: the kind, with the verifier's in brackets."""
+    """Name in allocations and reports; `None`: the kind, with the model that it escalates to and the verifier's kind in
+    brackets."""
 
     @model_validator(mode="before")
     @classmethod
@@ -285,8 +286,10 @@ class SelectBlock(_Block):
     @property
     def name(self) -> str:
         """Label in allocations and reports."""
-        verifier = f"({self.verifier.short})" if self.verifier is not None else ""
-        return self.label or f"{self.kind}{verifier}"
+        inside = [f"to {self.to[0]}"] if self.to is not None and len(self.to) == 1 else []
+        if self.verifier is not None:
+            inside.append(self.verifier.short)
+        return self.label or self.kind + (f"({', '.join(inside)})" if inside else "")
 
     @property
     def ways(self) -> tuple[SelectBlock, ...]:

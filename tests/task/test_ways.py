@@ -42,7 +42,8 @@ def stage(**keys: Any) -> StageBlock:
 def test_a_way_without_lists_is_one_way_of_its_own_name(kind: str) -> None:
     (only,) = way(kind).ways
     assert only == way(kind)
-    assert only.name == (f"{kind}(tiny_prm)" if "verifier" in NEEDED.get(kind, {}) else kind)
+    inside = {"cascade": "(to tiny/m)"} | dict.fromkeys(SCORING, "(tiny_prm)")
+    assert only.name == kind + inside.get(kind, "")
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,11 @@ def test_a_way_without_lists_is_one_way_of_its_own_name(kind: str) -> None:
             "cascade",
             {"to": ["tiny/m", "tiny/l"], "below": 0.7},
             ["cascade[to tiny/m]", "cascade[to tiny/l]"],
+        ),
+        (
+            "cascade",
+            {"to": "tiny/l", "below": [0.5, 0.7], "verifier": "tiny_prm"},
+            ["cascade(to tiny/l, tiny_prm)[below 0.5]", "cascade(to tiny/l, tiny_prm)[below 0.7]"],
         ),
         (
             "beam",
@@ -444,6 +450,12 @@ def test_mistake_is_told_with_its_place_and_remedy(project: Write, case: str) ->
 def test_an_endpoint_that_says_that_it_can_go_on_is_believed(project: Write) -> None:
     able = ("    parameters: 1e9\n", "    parameters: 1e9\n    continues_replies: true\n")
     assert loaded(project, BEAM, able, QUICK).file.stages["draft"].ways[0].kind == "beam"
+
+
+def test_cascades_to_different_models_are_told_apart(project: Write) -> None:
+    ways = select("[{kind: cascade, to: small@deep}, {kind: cascade, to: small@quick, below: 0.7}]")
+    labels = [way.name for way in loaded(project, ways, QUICK).file.stages["draft"].ways]
+    assert labels == ["cascade(to small@deep)", "cascade(to small@quick)"]
 
 
 def test_a_cascade_between_modes_of_one_model_is_one(project: Write) -> None:
