@@ -121,6 +121,7 @@ class AimeGround:
             final="escalate",
             kinds={(stage, "majority"): "majority" for stage in ("attempt", "escalate")},
             when={"escalate": "attempt"},
+            pooled=frozenset({"escalate"}),
         )
         costs, conditional = self._expected_costs()
         stages = (self.attempts, self.escalations)

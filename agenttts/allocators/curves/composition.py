@@ -2,7 +2,8 @@
 
 An answer of a stage is right by the chance of its choice after a right or a wrong answer of the stages before; so the
 chance of every problem is carried through the stages, and the score is its mean over the problems. A stage that runs
-on a condition passes the watched stage's answer on where that is agreed upon. Given the problem, stages are taken as
+on a condition passes the watched stage's answer on where that is agreed upon; where it does not, and the votes are
+pooled, it turns the watched stage's lead or does not (see `pooling`). Given the problem, stages are taken as
 independent; what that gets wrong is left to `residual`.
 
 The final stage is linear in what comes before, so all allocations of a space are one matrix product.
@@ -10,15 +11,16 @@ The final stage is linear in what comes before, so all allocations of a space ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache, partial
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agenttts.allocators.curves.laws import LOGITS, ProblemLaws
+from agenttts.allocators.curves.pooling import LEADS, lead_tables, turn_tables
 from agenttts.allocators.curves.selectors import (
     N_THETAS,
     RIVALS,
@@ -51,6 +53,12 @@ class Tables:
     agreed: Mapping[float, tuple[tuple[Singles, Singles], tuple[Singles, Singles]]]
     """Threshold -> (that it is right, that it is wrong) by side, and in both cases agreed upon by at least that share
     of the samples. For stages that another one watches."""
+    leads: Mapping[float, Mapping[int, Singles]] = field(default_factory=dict)
+    """Threshold -> chances of a lead where it is not agreed upon, by side, shape (n_choices, n_problems, n_leads). For
+    stages whose votes another one counts with its own. A stage that builds on no other has side 1 alone."""
+    turned: Mapping[int, Singles] | None = None
+    """That the pooled vote is right by the lead before it, by side, same shape; the watched stage is on no side. For
+    stages with pooled votes."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +98,46 @@ class Composition:
         for s in order:
             chosen = indices[:, s]
             kept, after_wrong, after_right = self._arrival(s, indices, right)
-            table = self.tables[s].right
-            result = after_right * table[1][chosen]
-            if after_wrong is not None:
-                result += after_wrong * table[0][chosen]
+            table, turned = self.tables[s].right, self.tables[s].turned
+            if turned is not None and after_wrong is not None:
+                led = self._led(s, indices, right, after_wrong + after_right)
+                result = _total([np.einsum("apl,apl->ap", lead, turned[side][chosen]) for side, lead in led])
+            else:
+                result = after_right * table[1][chosen]
+                if after_wrong is not None:
+                    result += after_wrong * table[0][chosen]
             right[s] = result if kept is None else result + kept
         return right
+
+    def _led(
+        self, s: int, indices: Indices, right: Mapping[int, Singles], ran: Singles
+    ) -> list[tuple[int, Singles]]:
+        """Return the chances that a stage with pooled votes runs after a lead, by side as far as there are any.
+
+        Shape (n_allocations, n_problems, n_leads) each.
+        """
+        watched = self.watched[s]
+        lead = np.zeros((len(indices), self.n_problems, len(LEADS)), dtype=np.float32)
+        below = np.array([c.below for c in self.space.stages[s]], dtype=float)[indices[:, s]]
+        for threshold in np.unique(below):
+            at = below == threshold
+            for side, share in self._sides(self.feeds[watched], {f: of[at] for f, of in right.items()}):
+                lead[at] += share * self.tables[watched].leads[float(threshold)][side][indices[at, watched]]
+        # How often it runs is known from what is agreed upon.
+        lead *= (ran / np.maximum(lead.sum(axis=2), 1e-9))[..., None]
+        others = tuple(feed for feed in self.feeds[s] if feed != watched)
+        return [(side, share * lead) for side, share in self._sides(others, right)]
+
+    def _sides(
+        self, feeds: Sequence[int], right: Mapping[int, Singles]
+    ) -> list[tuple[int, Singles | np.float32]]:
+        """Return the chances that the answers of feeds are all right (side 1), or not; one side where there are none."""
+        if not feeds:
+            return [(1, np.float32(1))]
+        before = right[feeds[0]]
+        for feed in feeds[1:]:
+            before = before * right[feed]
+        return [(0, 1 - before[..., None]), (1, before[..., None])]
 
     def _arrival(
         self, s: int, indices: Indices, right: Mapping[int, Singles]
@@ -210,8 +252,16 @@ class Composition:
         rows = prefixes.copy()
         rows[:, final] = columns[0]
         kept, after_wrong, after_right = self._arrival(final, rows, right)
-        table = self.tables[final].right
-        if after_wrong is None:
+        table, turned = self.tables[final].right, self.tables[final].turned
+        if turned is not None and after_wrong is not None:
+            led = self._led(final, rows, right, after_wrong + after_right)
+            result = _total(
+                [
+                    lead.reshape(len(rows), -1) @ turned[side][columns].reshape(len(columns), -1).T
+                    for side, lead in led
+                ]
+            ) / np.float32(self.n_problems)
+        elif after_wrong is None:
             result = np.tile(table[1][columns].mean(axis=1), (len(prefixes), 1))
         else:
             if kept is None:  # then `after_wrong` is 1 - `after_right`, and one product does
@@ -226,34 +276,108 @@ class Composition:
         return np.asarray(result, dtype=np.float32)
 
 
+def _total(parts: Sequence[Singles]) -> Singles:
+    return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+
+
 def stage_tables(
-    space: Space, place: int, fit: StageFit, thresholds: frozenset[float], rng: np.random.Generator | None
+    space: Space,
+    place: int,
+    fit: StageFit,
+    thresholds: frozenset[float],
+    rng: np.random.Generator | None,
+    *,
+    led: Sequence[int] = (),
+    pooled: Sequence[int] = (),
 ) -> Tables:
-    """Return the tables of one stage: expected ones, or, with a generator, those of one draw of all laws."""
+    """Return the tables of one stage: expected ones, or, with a generator, those of one draw of all laws.
+
+    Args:
+        space: The choices.
+        place: Of the stage.
+        fit: Its laws.
+        thresholds: Those of the stages that watch it.
+        rng: For a draw.
+        led: Sides to tabulate its leads on, where one of these stages counts its votes, too.
+        pooled: Sides to tabulate on what becomes of leads, where it counts the votes of the stage that it watches.
+    """
     choices = space.stages[place]
-    laws = {m: tuple(_weights(side, rng) for side in sides) for m, sides in fit.laws.items()}
-    selectors = {key: _thetas(law, rng) for key, law in fit.selectors.items()}
-    size = len(next(iter(laws.values()))[0])
-    shape = (len(choices), size)
-    right = [np.zeros(shape, dtype=np.float32) for _ in range(2)]
-    agreed = {t: [[np.zeros(shape, np.float32) for _ in range(2)] for _ in range(2)] for t in thresholds}
-    for (model, select), at in _groups(choices).items():
-        thetas = selectors.get((model, select))
-        group = [choices[i] for i in at]
-        kind = space.structure.kind(group[0])
-        plain = [chance_table(kind, choice.n_samples) for choice in group]
-        for side in (0, 1):
-            right[side][at] = _expected(laws[model][side], thetas, plain)
-            for threshold in thresholds:
-                tables = [_agreed_tables(kind, choice.n_samples, threshold) for choice in group]
-                for outcome in (0, 1):
-                    found = _expected(laws[model][side], thetas, [table[outcome] for table in tables])
-                    agreed[threshold][outcome][side][at] = found
-    return Tables((right[0], right[1]), {t: (_pair(a[0]), _pair(a[1])) for t, a in agreed.items()})
+    drawn = _Drawn(
+        {m: tuple(_weights(side, rng) for side in sides) for m, sides in fit.laws.items()},
+        {key: _thetas(law, rng) for key, law in fit.selectors.items()},
+    )
+    right = drawn.of(choices, lambda c: [chance_table(space.structure.kind(c), c.n_samples)])
+    agreed = {t: _agreement(drawn, space, place, t) for t in thresholds}
+    leads = {t: drawn.of_votes(choices, led, partial(lead_tables, threshold=t)) for t in thresholds if led}
+    turned = drawn.of_votes(choices, pooled, turn_tables) if pooled else None
+    return Tables(_one_of(right, 0), agreed, leads, turned)
 
 
-def _pair(values: Sequence[Singles]) -> tuple[Singles, Singles]:
-    return values[0], values[1]
+@dataclass(frozen=True)
+class _Drawn:
+    """Laws of one stage as weights."""
+
+    laws: Mapping[str, tuple[Floats, ...]]
+    """Model -> by side."""
+    thetas: Mapping[tuple[str, str], Floats]
+
+    def of(
+        self, choices: Sequence[StageChoice], tables: Callable[[StageChoice], Sequence[Floats]]
+    ) -> tuple[Singles, Singles]:
+        """Return the means of each choice's tables, by side, shape (n_choices, n_problems, n_tables) each."""
+        sides: list[Singles | None] = [None, None]
+        for (model, select), at in _groups(choices).items():
+            of_group = [tables(choices[i]) for i in at]
+            flat = [table for group in of_group for table in group]
+            for side in (0, 1):
+                found = _expected(self.laws[model][side], self.thetas.get((model, select)), flat)
+                found = found.reshape(len(at), -1, found.shape[1]).transpose(0, 2, 1)
+                whole = sides[side]
+                if whole is None:
+                    whole = sides[side] = np.zeros((len(choices), *found.shape[1:]), dtype=np.float32)
+                whole[at] = found
+        wrong, right = sides
+        assert wrong is not None  # noqa: S101 - a stage has choices
+        assert right is not None  # noqa: S101
+        return wrong, right
+
+    def of_votes(
+        self, choices: Sequence[StageChoice], sides: Sequence[int], tables: Callable[[int], Floats]
+    ) -> dict[int, Singles]:
+        """Return the means of tables that depend on the number of samples, by side, shaped as those of `of`."""
+        counts = list(dict.fromkeys(choice.n_samples for choice in choices))
+        flat = np.concatenate([tables(n) for n in counts]).T.astype(np.float32)
+        place = {n: i for i, n in enumerate(counts)}
+        labels = dict(self.thetas)
+        unknown: Floats = np.full((1, N_THETAS), 1 / N_THETAS)
+        means: dict[int, Singles] = {}
+        for side in sides:
+            both = [
+                (
+                    laws[side][:, :, None]
+                    * self.thetas.get((model, labels.get(model, "")), unknown)[:, None, :]
+                )
+                for model, laws in self.laws.items()
+            ]
+            size = len(both[0])
+            # One product: many small ones wait for one another's threads.
+            flat_means = np.concatenate(both).reshape(size * len(both), -1).astype(np.float32) @ flat
+            blocks = flat_means.reshape(len(both), size, len(counts), -1)
+            by_model = dict(zip(self.laws, blocks, strict=True))
+            means[side] = np.stack([by_model[c.model][:, place[c.n_samples]] for c in choices])
+        return means
+
+
+def _one_of(sides: tuple[Singles, Singles], i: int) -> tuple[Singles, Singles]:
+    return sides[0][..., i], sides[1][..., i]
+
+
+def _agreement(
+    drawn: _Drawn, space: Space, place: int, threshold: float
+) -> tuple[tuple[Singles, Singles], tuple[Singles, Singles]]:
+    kind = space.structure.kind
+    sides = drawn.of(space.stages[place], lambda c: _agreed_tables(kind(c), c.n_samples, threshold))
+    return _one_of(sides, 0), _one_of(sides, 1)
 
 
 def _groups(choices: Sequence[StageChoice]) -> dict[tuple[str, str], list[int]]:

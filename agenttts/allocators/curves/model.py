@@ -182,11 +182,22 @@ def _composition(
     space = samples.space
     place = {fit.stage: samples.stages.index(fit.stage) for fit in fits}
     watched = {stage: samples.watched(stage) for stage in place}
+    pooled = space.structure.pooled
     tables = {}
     for fit in fits:
         watchers = [place[stage] for stage, other in watched.items() if other == fit.stage]
         thresholds = frozenset(c.below for s in watchers for c in space.stages[s] if c.below is not None)
-        tables[place[fit.stage]] = stage_tables(space, place[fit.stage], fit, thresholds, rng)
+        sides = (0, 1) if samples.sources(fit.stage) else (1,)
+        votes_on = any(samples.stages[s] in pooled for s in watchers)
+        tables[place[fit.stage]] = stage_tables(
+            space,
+            place[fit.stage],
+            fit,
+            thresholds,
+            rng,
+            led=sides if votes_on else (),
+            pooled=sides if fit.stage in pooled and watched[fit.stage] in place else (),
+        )
     return Composition(
         space=space,
         order=tuple(place.values()),

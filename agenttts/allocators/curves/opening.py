@@ -1,20 +1,33 @@
-"""The first trials: every model at every stage once, with as many samples as fit.
+"""The first trials: every model at every stage once, with the samples that tell most per unit to be paid.
 
-Samples tell most per trial: a trial with many of them shows how good one is, how much they differ by problem, and
-what the selector makes of them. Where a stage has many models, a few spread over their prices are tried, and the fit
-says which of the others are worth a trial.
+What the first trials must teach is how good one sample of each model is at each stage; how its chances differ between
+problems and what selectors make of them is learned where it pays. A problem's first sample tells most: n of them are
+worth n / (1 + r (n - 1)) independent ones, less than 1 / r in all, where r is how alike samples of one problem are
+before data (see `laws`). So few samples on all problems are tried, and more only where they are nearly free, as where
+the prompt is what costs. The trials that follow spend the budget on what the fit believes in.
+
+Where a stage has many models, a few spread over their prices are tried, and the fit says which of the others are worth
+a trial.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
+from agenttts.allocators.curves.acquisition import to_pay
+from agenttts.allocators.curves.laws import PRIOR_OVERDISPERSION
+from agenttts.allocators.curves.samples import run_shares
 from agenttts.allocators.curves.stagefits import unit_prices
 from agenttts.allocators.space import Indices, Space
 from agenttts.pipeline.base import Allocation
 from agenttts.study.archive import Archive
 
 __all__ = ["opening"]
+
+Floats = NDArray[np.float64]
 
 N_POOL = 4000
 MOST_MODELS = 4
@@ -28,18 +41,54 @@ def opening(archive: Archive, space: Space, k: int, rng: np.random.Generator) ->
     }
     if not missing:
         return []
-    pool = [a for a in map(space.allocation, _pool(space, missing, rng)) if a not in archive.tried]
-    jitter = rng.random(len(pool))
-    samples = [sum(np.log2(c.n_samples) for c in a.choices) + j for a, j in zip(pool, jitter, strict=True)]
+    rows = _pool(space, missing, rng)
+    pool = [space.allocation(row) for row in rows]
+    open_ = np.array([a not in archive.tried for a in pool])
+    held = dict(archive.held_by_label)
     found: list[tuple[Allocation, int]] = []
-    while missing and pool and len(found) < k:
-        gains = [len(missing & _pairs(space, a)) for a in pool]
-        best = max(range(len(pool)), key=lambda i: (gains[i], samples[i]))
-        if gains[best] == 0:
+    while missing and len(found) < k:
+        gains = _gains(space, rows, pool, missing, held)
+        best = int(np.lexsort((rng.random(len(pool)), *gains, open_))[-1])
+        n_new = len(missing & _pairs(space, pool[best]))
+        if not open_[best] or n_new == 0:
             break
-        found.append((pool[best], gains[best]))
+        found.append((pool[best], n_new))
+        open_[best] = False
         missing -= _pairs(space, pool[best])
+        for choice in pool[best].choices:
+            place = (choice.stage, choice.model, choice.select)
+            held[place] = max(held.get(place, 0), choice.n_samples)
     return found
+
+
+def _gains(
+    space: Space,
+    rows: Indices,
+    pool: list[Allocation],
+    missing: set[tuple[str, str]],
+    held: Mapping[tuple[str, str, str], int],
+) -> tuple[Floats, Floats, Floats]:
+    """Return by allocation, the least important first: what its new pairs tell per unit to be paid, and their number.
+
+    Between both: the shares of the problems on which the new pairs are tried, summed.
+    """
+    shares = run_shares(space, rows)
+    number, seen, told = (np.zeros(len(pool)) for _ in range(3))
+    for i, allocation in enumerate(pool):
+        new = missing & _pairs(space, allocation)
+        for s, choice in enumerate(allocation.choices):
+            if (choice.stage, choice.model) in new:
+                share = float(shares[s][i]) if s in shares else 1.0
+                number[i] += 1
+                seen[i] += share
+                told[i] += share * _worth(choice.n_samples)
+    pay = to_pay(space, held, rows)
+    return told / np.maximum(pay, 1e-9 * space.budget.amount), seen, number
+
+
+def _worth(n_samples: int) -> float:
+    """Return how many independent samples those of one problem are worth."""
+    return n_samples / (1 + PRIOR_OVERDISPERSION * (n_samples - 1))
 
 
 def _pairs(space: Space, allocation: Allocation) -> set[tuple[str, str]]:

@@ -99,6 +99,15 @@ class Samples:
             found.update(dict.fromkeys([need] if need in self.gold else self.feeds(need)))
         return tuple(found)
 
+    def sources(self, stage: str) -> tuple[str, ...]:
+        """Return the feeds that a sample of the stage builds on: not the watched stage where votes are pooled.
+
+        Both stages of a pool answer the same question, so given the problem the samples of one are taken to be as good
+        whether the other was right or not.
+        """
+        pooled = stage in self.space.structure.pooled
+        return tuple(feed for feed in self.feeds(stage) if not (pooled and feed == self.watched(stage)))
+
     def upstream(self, final: str) -> list[str]:
         """Return the final stage and the stages with gold that it depends on, in the order of the task."""
         found, open_ = {final}, [final]
@@ -134,7 +143,7 @@ class Samples:
     def before(self, trial: Trial, stage: str) -> Floats:
         """Return how right the answers were that a stage worked on, by problem, NaN where unknown."""
         result = np.ones(len(self.problems))
-        for feed in self.feeds(stage):
+        for feed in self.sources(stage):
             result = result * self._outcome(trial, feed)
         return result
 
@@ -169,7 +178,12 @@ class Samples:
                 yield t
 
     def selected(self, stage: str, model: str, label: str) -> Sequence[Selected]:
-        """Return what a selector made of a model's samples; by problem the run of most samples."""
+        """Return what a selector made of a model's samples; by problem the run of most samples.
+
+        Nothing of a stage whose votes are pooled: what it selected is no outcome of its own samples.
+        """
+        if stage in self.space.structure.pooled:
+            return []
         taken = np.zeros(len(self.problems), dtype=bool)
         found = []
         for t in sorted(self._using(stage, model), key=lambda t: -self.trials[t].allocation[stage].n_samples):
