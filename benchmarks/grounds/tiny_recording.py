@@ -32,6 +32,7 @@ from agenttts.pipeline.prompts import variables
 from agenttts.pipeline.stages import LLMStage
 from agenttts.task.task import Task
 from agenttts.verifiers.base import Candidate, Told
+from agenttts.verifiers.build import build
 from agenttts.verifiers.equality import vote_key
 from agenttts.verifiers.reward import RewardModelVerifier
 
@@ -121,19 +122,21 @@ class Recorder:
         self.stages = {stage.name: stage for stage in pipeline.stages if isinstance(stage, LLMStage)}
         self.models = task.file.stages["translate"].models
         self.clients = Clients(task.cards)
-        verifiers = (
-            getattr(how, "verifier", None)  # a fusion has none
-            for stage in self.stages.values()
-            for how in stage.selects.values()
-        )
-        (self.reward,) = {v for v in verifiers if isinstance(v, RewardModelVerifier)}  # the task has one
+        blocks = {
+            way.verifier
+            for stage in self.stages
+            for way in task.file.stages[stage].ways
+            if way.verifier is not None
+        }
+        built = [build(block, task) for block in blocks]
+        (self.reward,) = [v for v in built if isinstance(v, RewardModelVerifier)]  # the task has one
 
     def rows(self, stage: str, prompts: Sequence[tuple[int, dict[str, StageOutput]]]) -> list[_Row]:
         rows = []
         for number, needed in prompts:
             messages = self.stages[stage].prompt.render(variables(self.problems[number], needed))
             requests = [
-                self.clients.request(model, messages, self.stages[stage].sampling, stage=stage)
+                self.clients.request(model, messages, self.stages[stage].sampling[model], stage=stage)
                 for model in self.models
             ]
             rows.append(_Row(number, requests, []))
