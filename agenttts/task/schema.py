@@ -188,7 +188,7 @@ class StageBlock(_Block):
     modes: dict[ModeName, ModeBlock] = {}
     """Ways to ask the models, e.g. `{quick: {max_tokens: 500}, deep: {extra: {reasoning_effort: high}}}`. With modes,
     the choice is among `model@mode` for every model and mode; a recorded card draws from its variant of that name."""
-    n_samples: tuple[Count, ...] | SamplesRange = (1,)
+    n_samples: Annotated[tuple[Count, ...], Field(min_length=1)] | SamplesRange = (1,)
     sampling: SamplingBlock = SamplingBlock()
     parse: ParseBlock = ParseBlock()
     select: tuple[SelectBlock, ...] = (SelectBlock(kind="majority"),)

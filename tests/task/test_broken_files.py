@@ -352,6 +352,7 @@ def test_secret_in_place_of_a_variable_is_not_quoted(project: Write) -> None:
         ("select: {kind: adaptive_vote, confidence: []}", "confidence: expected a list (each entry a number"),
         ("select: {kind: cascade, to: []}", "to: expected a list (each entry text)"),
         ("select: {kind: best_of_n, verifier: {kind: tiny_prm, samples: []}}", "samples: expected a list"),
+        ("n_samples: []", "n_samples: expected a whole number of at least 1"),
     ],
 )
 def test_a_list_without_entries_is_called_empty(project: Write, setting: str, expected: str) -> None:
