@@ -348,17 +348,14 @@ class _Drawn:
         counts = list(dict.fromkeys(choice.n_samples for choice in choices))
         flat = np.concatenate([tables(n) for n in counts]).T.astype(np.float32)
         place = {n: i for i, n in enumerate(counts)}
-        labels = dict(self.thetas)
+        labels = dict(self.thetas.keys())
         unknown: Floats = np.full((1, N_THETAS), 1 / N_THETAS)
         means: dict[int, Singles] = {}
         for side in sides:
-            both = [
-                (
-                    laws[side][:, :, None]
-                    * self.thetas.get((model, labels.get(model, "")), unknown)[:, None, :]
-                )
-                for model, laws in self.laws.items()
-            ]
+            both = []
+            for model, laws in self.laws.items():
+                thetas = self.thetas[model, labels[model]] if model in labels else unknown
+                both.append(laws[side][:, :, None] * thetas[:, None, :])
             size = len(both[0])
             # One product: many small ones wait for one another's threads.
             flat_means = np.concatenate(both).reshape(size * len(both), -1).astype(np.float32) @ flat

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from agenttts.allocators.base import make_allocator
+from agenttts.allocators.curves.opening import opening
 from agenttts.study.archive import Archive
 from agenttts.testing.surfaces import SimulatedSurface, SimulatedTask, chain_space, search
 
@@ -36,6 +37,26 @@ def test_of_many_models_the_opening_tries_a_few_spread_over_their_prices():
     models = {p.allocation["stage0"].model for p in opening}
     assert models == {"simulated/m0", "simulated/m3", "simulated/m6", "simulated/m9"}
     assert simulated.run(opening[0].allocation).scores
+
+
+def test_the_opening_draws_few_samples_and_leaves_the_budget_to_what_follows():
+    space = task().space
+    archive = search(make_allocator("curves"), task(), n_trials=12, batch=3)
+    opening = archive.trials[:3]
+    # Each sample after a problem's first tells less than it, and costs as much.
+    assert {c.n_samples for t in opening for c in t.allocation.choices} == {1}
+    spent = [space.cost(t.allocation) for t in archive.trials]
+    assert max(spent[3:]) > 0.8 * space.budget.amount
+    assert archive.best() not in opening
+
+
+def test_the_opening_draws_more_where_samples_after_the_first_are_nearly_free():
+    space = chain_space(1, {"simulated/m0": 1.0}, (1, 2, 4, 8), budget=40.0)
+    # The prompt costs 10, a sample 0.1.
+    cheap = replace(space, costs=(tuple(10 + 0.1 * c.n_samples for c in space.stages[0]),))
+    ((allocation, n_new),) = opening(Archive(), cheap, 4, np.random.default_rng(0))
+    assert n_new == 1
+    assert allocation["stage0"].n_samples == 8
 
 
 def test_proposals_state_how_sure_they_are_and_what_they_cost():

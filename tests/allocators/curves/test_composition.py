@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from agenttts.allocators.curves.composition import Composition, Tables
+from agenttts.allocators.curves.pooling import LEADS
 from agenttts.allocators.curves.samples import run_shares
 from agenttts.allocators.space import Space, Structure
 from agenttts.budgets.cost import Budget, Unit
@@ -71,6 +74,28 @@ def test_a_conditional_stage_passes_on_what_is_agreed_upon():
     )
     # Kept and right 0.4; runs after right 0.2 x 0.9, after wrong 0.3 x 0.5.
     assert composition.predict(np.array([[0, 0]]))[0] == pytest.approx(0.4 + 0.18 + 0.15)
+
+
+def test_a_stage_with_pooled_votes_turns_what_is_not_agreed_upon():
+    space = space_of((choices("a", 1), choices("b", 1, (0.7,))), {"b": ("a",)}, "b")
+    one = np.array([[1.0]], dtype=np.float32)
+    # a: agreed upon and right 0.4, and wrong 0.1. On the other half a leads by one vote as often as it trails by one.
+    agreed = {0.7: ((0.4 * one, 0.4 * one), (0.1 * one, 0.1 * one))}
+    lead = (0.3 * ((LEADS == 1) | (LEADS == -1))).astype(np.float32)[None, None]
+    turned = np.where(LEADS > 0, 0.9, 0.2).astype(np.float32)[None, None]
+    composition = Composition(
+        space,
+        (0, 1),
+        {0: (), 1: (0,)},
+        {1: 0},
+        {
+            0: replace(tables([[0.6]], [[0.6]], agreed=agreed), leads={0.7: {1: lead}}),
+            1: replace(tables([[0.5]], [[0.5]]), turned={1: turned}),
+        },
+    )
+    # Kept and right 0.4; of the half, 0.25 each turn out right with 0.9 and 0.2.
+    assert composition.predict(np.array([[0, 0]]))[0] == pytest.approx(0.4 + 0.225 + 0.05)
+    assert composition.grid == pytest.approx([0.4 + 0.225 + 0.05])
 
 
 def random_composition(seed: int, conditional: bool) -> Composition:

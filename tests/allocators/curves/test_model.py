@@ -36,7 +36,7 @@ def test_two_trials_are_too_few():
 
 def test_single_samples_predict_allocations_that_were_never_tried():
     simulated = task()
-    model = model_of(search(make_allocator("curves"), simulated, n_trials=8), simulated)
+    model = model_of(search(make_allocator("curves"), simulated, n_trials=12), simulated)
     assert model.composition is not None
     rows = simulated.space.sample(np.random.default_rng(4), 60)
     predicted = model.composition.predict(rows)
