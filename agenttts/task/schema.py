@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from agenttts.budgets.cards import ModelCard
 from agenttts.budgets.cost import Unit
@@ -188,7 +188,7 @@ class StageBlock(_Block):
     modes: dict[ModeName, ModeBlock] = {}
     """Ways to ask the models, e.g. `{quick: {max_tokens: 500}, deep: {extra: {reasoning_effort: high}}}`. With modes,
     the choice is among `model@mode` for every model and mode; a recorded card draws from its variant of that name."""
-    n_samples: Annotated[tuple[Count, ...], Field(min_length=1)] | SamplesRange = (1,)
+    n_samples: tuple[Count, ...] | SamplesRange = (1,)
     sampling: SamplingBlock = SamplingBlock()
     parse: ParseBlock = ParseBlock()
     select: tuple[SelectBlock, ...] = (SelectBlock(kind="majority"),)
@@ -205,6 +205,14 @@ class StageBlock(_Block):
                 value["select"] = [value["select"]]
             if isinstance(value.get("n_samples"), int):
                 value["n_samples"] = [value["n_samples"]]
+        return value
+
+    # A least length of the list would be told beside each mistake in an entry.
+    @field_validator("n_samples", mode="before")
+    @classmethod
+    def _some(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple) and not value:
+            raise ValueError("expected a whole number of at least 1, or a list of them, got an empty list")
         return value
 
     @model_validator(mode="after")

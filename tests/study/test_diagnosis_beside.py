@@ -140,7 +140,7 @@ def test_ways_that_are_in_no_cell_are_named_with_the_reason(task: Task, label: s
 
 
 def test_draws_before_a_cascade_escalates_are_parallel_draws(task: Task):
-    made = trial(0, [RIGHT_IN_MINORITY] * 4, selected=[1.0] * 4, select="cascade")
+    made = trial(0, [RIGHT_IN_MINORITY] * 4, selected=[1.0] * 4, select="cascade(to rec/large)")
     found = diagnose(task, Archive.of([made]))
     assert found.apart == ()
     assert found.plan[1].single.mean == 0.25
