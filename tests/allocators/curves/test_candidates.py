@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agenttts.allocators.curves.acquisition import log_worth, to_pay
-from agenttts.allocators.curves.candidates import beam, candidates
+from agenttts.allocators.curves.candidates import N_DRAWN_UNLISTED, beam, candidates
 from agenttts.allocators.curves.model import CurvesModel, fitted
 from agenttts.allocators.space import Space
 from agenttts.study.archive import Archive
@@ -108,3 +108,17 @@ def test_held_draws_do_not_pay_for_the_verifier_until_its_selector_was_tried():
     rows = np.array([[place]])
     assert to_pay(dear, {("stage0", "simulated/m0", "majority"): 8}, rows) == pytest.approx([320.0])
     assert to_pay(dear, {("stage0", "simulated/m0", "best_of_n"): 8}, rows) == pytest.approx([0.0])
+
+
+def test_of_a_space_that_is_not_listed_the_most_worthy_stay_and_not_the_best_alone():
+    space = chain_space(5, PRICES, (1, 2, 4, 8, 16, 32), ("majority", "best_of_n"), budget=60.0)
+    model, archive = fit_on(space)
+    drawn = np.unique(space.sample(np.random.default_rng(0), N_DRAWN_UNLISTED), axis=0)
+    mean = model.cheap_mean(drawn)
+    pay = to_pay(space, archive.held_by_label, drawn)
+    deviation = np.full(len(drawn), max(0.02, model.residual.amplitude))
+    worth = log_worth(mean, deviation, float(mean.max()), pay)
+    top = drawn[np.argsort(-worth)[:100]]
+    kept = set(map(tuple, candidates(model, archive, np.random.default_rng(0), archive.tried).tolist()))
+    assert len(kept) < len(drawn) / 2
+    assert set(map(tuple, top.tolist())) - {space.index(a) for a in archive.tried} <= kept
