@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agenttts.allocators.curves.acquisition import log_worth, to_pay
-from agenttts.allocators.curves.candidates import N_DRAWN_UNLISTED, beam, candidates
+from agenttts.allocators.curves.candidates import N_DRAWN_UNLISTED, SHORTLIST, beam, candidates
 from agenttts.allocators.curves.model import CurvesModel, fitted
 from agenttts.allocators.space import Space
 from agenttts.study.archive import Archive
@@ -15,10 +15,12 @@ from agenttts.testing.surfaces import SimulatedTask, chain_space
 PRICES = {f"simulated/m{i}": float(2**i) for i in range(4)}
 
 
-def fit_on(space: Space, seed: int = 0) -> tuple[CurvesModel, Archive]:
+def fit_on(
+    space: Space, seed: int = 0, skill: float = 0.0, spread: float = 1.2
+) -> tuple[CurvesModel, Archive]:
     rng = np.random.default_rng(seed)
     skills = {
-        choices[0].stage: dict(zip(PRICES, np.sort(rng.normal(0, 1.2, 4)), strict=True))
+        choices[0].stage: dict(zip(PRICES, np.sort(rng.normal(skill, spread, 4)), strict=True))
         for choices in space.stages
     }
     task = SimulatedTask(space, skills, n_problems=40, seed=seed)
@@ -112,13 +114,14 @@ def test_held_draws_do_not_pay_for_the_verifier_until_its_selector_was_tried():
 
 def test_of_a_space_that_is_not_listed_the_most_worthy_stay_and_not_the_best_alone():
     space = chain_space(5, PRICES, (1, 2, 4, 8, 16, 32), ("majority", "best_of_n"), budget=60.0)
-    model, archive = fit_on(space)
+    # All models are as good, so that costs tell allocations apart: by mean alone others would stay.
+    model, archive = fit_on(space, skill=2.0, spread=0.0)
     drawn = np.unique(space.sample(np.random.default_rng(0), N_DRAWN_UNLISTED), axis=0)
     mean = model.cheap_mean(drawn)
     pay = to_pay(space, archive.held_by_label, drawn)
     deviation = np.full(len(drawn), max(0.02, model.residual.amplitude))
     worth = log_worth(mean, deviation, float(mean.max()), pay)
-    top = drawn[np.argsort(-worth)[:100]]
+    top = drawn[np.argsort(-worth)[: SHORTLIST - 1500]]
     kept = set(map(tuple, candidates(model, archive, np.random.default_rng(0), archive.tried).tolist()))
     assert len(kept) < len(drawn) / 2
     assert set(map(tuple, top.tolist())) - {space.index(a) for a in archive.tried} <= kept
