@@ -173,16 +173,18 @@ def _completed(ground: Row, earlier: Row | None) -> Row:
         return ground
     run = {row["allocator"]: row for row in ground["rows"]}
     rows = [*ground["rows"], *(row for row in earlier["rows"] if row["allocator"] not in run)]
+    if "curves" not in run:
+        return {**ground, "rows": rows, "targets": earlier["targets"]}
     targets = dict(ground["targets"])
-    mine = [run.get("curves")] + [row for row in earlier["rows"] if row["allocator"] == "curves"]
+    before = next((row for row in earlier["rows"] if row["allocator"] == "curves"), None)
     for name, column, rivals in (
         ("trials_over_best_rival", "trials", RIVALS),
         ("spend_over_agenttts_without_reuse", "spend_with_reuse", ("agenttts",)),
     ):
         paired = name in targets and all(rival in run for rival in rivals)
-        if name in earlier["targets"] and not paired:
-            values = [row[column]["value"] for row in mine if row is not None]
-            targets[name] = _rescaled(earlier["targets"][name], values[0], values[-1])
+        if before is not None and name in earlier["targets"] and not paired:
+            medians = [row[column]["value"] for row in (run["curves"], before)]
+            targets[name] = _rescaled(earlier["targets"][name], *medians)
     return {**ground, "rows": rows, "targets": targets}
 
 
