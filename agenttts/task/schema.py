@@ -226,7 +226,9 @@ class StageBlock(_Block):
             raise ValueError("`pool` needs `when`, which names the stage to vote together with")
         stops = self.sampling.stop or any(mode.stop for mode in self.modes.values())
         if stops and any(way.kind in {"beam", "dvts"} for way in self.select):
-            raise ValueError("`stop` ends a reply, and beam and dvts could not tell its end from that of a step")
+            raise ValueError(
+                "`stop` ends a reply, and beam and dvts could not tell its end from that of a step"
+            )
         if self.optional and self.shared_by is None:
             raise ValueError("`optional` is for stages with `shared_by`")
         if self.shared_by is not None and (self.when is not None or self.otherwise is not None):

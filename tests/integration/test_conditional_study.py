@@ -108,9 +108,7 @@ def test_the_search_finds_the_plan_that_fits_because_it_rarely_escalates(
     assert best["charged"] == pytest.approx(X4 + 2 / 6 * LARGE)
     assert best["status"] == "ok"
     assert sum(best["scores"].values()) == 6
-    assert best["votes"] == {
-        "attempt": {f"search{i}": "0000" if i < 4 else "0102" for i in range(6)}
-    }
+    assert best["votes"] == {"attempt": {f"search{i}": "0000" if i < 4 else "0102" for i in range(6)}}
     assert set(best["stage_scores"]["escalate"]) == {"search4", "search5"}
     off = trials[Allocation((SMALL_4, StageChoice("escalate", "large", 1, "first", 0.0)))]
     assert off["charged"] == X4
