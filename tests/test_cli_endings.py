@@ -123,4 +123,4 @@ def test_a_budget_without_sharing_out_is_refused(recorded_task: Path) -> None:
     plan = json.loads(made.stdout)["plan"]["path"]
     done = agenttts("evaluate", plan, "--budget", "1")
     assert done.exit_code == 2
-    assert "allocate_across_problems" in words(done.stderr)
+    assert "Add --allocate-across-problems" in words(done.stderr)

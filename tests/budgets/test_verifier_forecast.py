@@ -66,8 +66,8 @@ def marks(request: Request, index: int) -> str:
     "kind", ["exact", "regex", "function", "recorded", "code", "self_certainty", "agreement"]
 )
 def test_what_asks_no_model_costs_nothing(kind: str) -> None:
-    settings = {"pattern": "x", "function": "m:f", "tests": "tests"}
-    assert list(asked_of(block(kind, **settings), 4, P, D)) == []
+    needed = {"regex": {"pattern": "x"}, "function": {"function": "m:f"}, "code": {"tests": "tests"}}
+    assert list(asked_of(block(kind, **needed.get(kind, {})), 4, P, D)) == []
 
 
 @pytest.mark.parametrize("kind", ["tiny_prm", "prm", "orm"])

@@ -56,7 +56,7 @@ async def test_an_interrupted_run_counts_the_draws_of_trials_that_it_cut_off(
     assert (stop.last.n_paid, stop.last.n_reused) == (cut.n_paid, cut.n_reused)
     assert cut.n_paid_now == cut.n_paid
 
-    again = await _interrupted(Study.open(tmp_path / "run"), after=40)
+    again = await _interrupted(Study.open(tmp_path / "run"), after=100)
     more = study.result()
     assert more.n_paid == await _billed(store_url, study) > cut.n_paid
     assert again.last is not None
