@@ -12,23 +12,22 @@ the allocation says.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agenttts.budgets.cost import Cost, Unit, amount
 from agenttts.errors import InputError, ProviderError
 from agenttts.models.base import CallUsage, Request
 from agenttts.models.sampler import Drawn
-from agenttts.pipeline.base import Allocation, Charge, Problem, Rollout, StageChoice
+from agenttts.pipeline.base import Allocation, Charge, Problem, Rollout, StageChoice, StageOutput
 from agenttts.pipeline.driver import Requests, StageRun, World, drive
 from agenttts.pipeline.gains import Gain, score_gain, vote_gain
 from agenttts.pipeline.pipeline import Pipeline, StageFailedError
 from agenttts.pipeline.prompts import PromptRenderError
 from agenttts.pipeline.stages import LLMStage
 from agenttts.pipeline.together import together
-from agenttts.verifiers.equality import vote_key
+from agenttts.verifiers.equality import vote_counts
 
 if TYPE_CHECKING:
     from agenttts.budgets.cost_model import CostModel
@@ -60,8 +59,7 @@ def kinds_of(task: Task, allocation: Allocation) -> dict[str, str]:
     Raises:
         InputError: No stage has samples that could be shared out.
     """
-    ways = {(name, way.name): way.kind for name in task.llm_stages for way in task.file.stages[name].ways}
-    kinds: dict[str, str] = {c.stage: ways.get((c.stage, c.select), c.select) for c in allocation.choices}
+    kinds = {c.stage: task.file.stages[c.stage].kind_of(c.select) for c in allocation.choices}
     if not any(_shared(choice, kinds) for choice in allocation.choices):
         raise InputError(
             f"no stage of this plan has samples to share out across problems: it takes {allocation}. Stages that run on "
@@ -117,6 +115,8 @@ class _Drawn:
     """What one problem has at one stage."""
 
     problem: Problem
+    needed: Mapping[str, StageOutput]
+    """Of the stages before, which have their samples by now."""
     n: int
     run: StageRun
     n_blocks: int = 1
@@ -191,14 +191,7 @@ class Across:
 
         async def answer(problem: Problem) -> Rollout:
             async with gate:
-                rollout = await self.pipeline.run(
-                    problem,
-                    own[problem.id],
-                    clients=self.clients,
-                    sampler=self.sampler,
-                    cost_model=self.cost_model,
-                    score=score,
-                )
+                rollout = await self._pass(problem, own[problem.id], score=score)
             rollout = self._billed(rollout, own[problem.id], blocks)
             if on_rollout is not None:
                 on_rollout(rollout)
@@ -218,19 +211,7 @@ class Across:
         shared = [choice for choice in self.allocation.choices if _shared(choice, self.kinds)]
         for choice in shared:
             opening = _with_samples(opening, choice.stage, OPENING)
-        rollouts = await together(
-            [
-                self.pipeline.run(
-                    problem,
-                    opening,
-                    clients=self.clients,
-                    sampler=self.sampler,
-                    cost_model=self.cost_model,
-                    score=False,
-                )
-                for problem in pilot
-            ]
-        )
+        rollouts = await together([self._pass(problem, opening, score=False) for problem in pilot])
         seen = [rollout for rollout in rollouts if rollout.failure is None]
         if not seen:  # what failed for all of the pilot is told problem by problem
             return share
@@ -247,6 +228,16 @@ class Across:
             )
         return left / full
 
+    async def _pass(self, problem: Problem, allocation: Allocation, *, score: bool) -> Rollout:
+        return await self.pipeline.run(
+            problem,
+            allocation,
+            clients=self.clients,
+            sampler=self.sampler,
+            cost_model=self.cost_model,
+            score=score,
+        )
+
     # --- one stage
 
     async def _spread(
@@ -259,16 +250,16 @@ class Across:
     ) -> tuple[Spread, list[_Drawn]]:
         scored = self.kinds[choice.stage] in SCORED
 
-        async def draw(problem: Problem, n: int) -> StageRun | None:
+        async def begin(problem: Problem) -> _Drawn | None:
             async with gate:
-                return await self._at(choice, problem, own[problem.id], n)
+                return await self._begun(choice, problem, own[problem.id])
 
-        begun = await together([draw(problem, OPENING) for problem in problems])
-        drawn = [
-            _Drawn(problem, OPENING, run)
-            for problem, run in zip(problems, begun, strict=True)
-            if run is not None
-        ]
+        async def draw(one: _Drawn, n: int) -> StageRun | None:
+            async with gate:
+                return await self._at(choice, one.problem, one.needed, n)
+
+        begun = await together([begin(problem) for problem in problems])
+        drawn = [one for one in begun if one is not None]
         left = sum(
             share * self._expected(one.run.output.charges, one.n, choice.n_samples) - self._cost(one.run)
             for one in drawn
@@ -278,7 +269,7 @@ class Across:
         while taken := self._taken(drawn, left, limit, scored=scored):
             price = taken[-1][2]
             before = [self._cost(one.run) for one, _, _ in taken]
-            runs = await together([draw(one.problem, one.n + n) for one, n, _ in taken])
+            runs = await together([draw(one, one.n + n) for one, n, _ in taken])
             for (one, n, _), run, cost in zip(taken, runs, before, strict=True):
                 if run is None:
                     one.closed = True
@@ -316,18 +307,25 @@ class Across:
             room, part = room - cost, part - cost
         return taken
 
+    async def _begun(self, choice: StageChoice, problem: Problem, allocation: Allocation) -> _Drawn | None:
+        """Return a problem with its first samples; `None`: something failed for this problem alone."""
+        upstream = self._upstream(self._stage(choice.stage))
+        try:
+            needed = await upstream.outputs(problem, allocation, clients=self.clients, sampler=self.sampler)
+        except StageFailedError:
+            return None
+        run = await self._at(choice, problem, needed, OPENING)
+        return None if run is None else _Drawn(problem, needed, OPENING, run)
+
     async def _at(
-        self, choice: StageChoice, problem: Problem, allocation: Allocation, n: int
+        self, choice: StageChoice, problem: Problem, needed: Mapping[str, StageOutput], n: int
     ) -> StageRun | None:
         """Return what a stage makes of a problem with `n` samples; `None`: something failed for this problem alone."""
         stage = self._stage(choice.stage)
+        world = World(self.clients, self.sampler, problem, stage.name)
         try:
-            needed = await self._upstream(stage).outputs(
-                problem, allocation, clients=self.clients, sampler=self.sampler
-            )
-            world = World(self.clients, self.sampler, problem, stage.name)
             return await drive(stage.strategy(replace(choice, n_samples=n), problem, needed), world)
-        except (StageFailedError, PromptRenderError):
+        except PromptRenderError:
             return None
         except ProviderError as error:
             if error.stops_run:
@@ -361,10 +359,12 @@ class Across:
         return self._sum(run.output.charges)
 
     def _reading(self, charges: Sequence[Charge]) -> float:
+        return _amount(self._reading_cost(charges), self.unit)
+
+    def _reading_cost(self, charges: Sequence[Charge]) -> Cost:
         """Return what reading the stage's prompt once costs."""
         first = _first_draw(charges)
-        usage = CallUsage(first.usage.prefill_tokens, ())
-        return _amount(self.cost_model.charge(first.model, usage), self.unit)
+        return self.cost_model.charge(first.model, CallUsage(first.usage.prefill_tokens, ()))
 
     def _per_sample(self, charges: Sequence[Charge], n: int) -> float:
         """Return what one more sample of a problem costs, as its own `n` have cost: written, and verified."""
@@ -383,13 +383,9 @@ class Across:
             extra = blocks.get((choice.stage, rollout.problem_id), 1) - 1
             output = rollout.outputs.get(choice.stage)
             if extra > 0 and output is not None and output.charges:
-                first = _first_draw(output.charges)
-                usage = CallUsage(first.usage.prefill_tokens, ())
-                times = (
-                    extra / self._stage(choice.stage).queries
-                )  # of a shared stage each problem bears its part
-                reading = self.cost_model.charge(first.model, usage).scaled(times)
-                costs[choice.stage] = costs[choice.stage] + reading
+                # Of a stage that problems share each bears its part.
+                times = extra / self._stage(choice.stage).queries
+                costs[choice.stage] += self._reading_cost(output.charges).scaled(times)
         return replace(rollout, costs=costs)
 
 
@@ -404,12 +400,7 @@ def _first_draw(charges: Sequence[Charge]) -> Charge:
 def _gain(run: StageRun, *, scored: bool) -> Gain:
     if scored:
         return score_gain(run.output.verifier_scores or [None] * len(run.output.answers))
-    votes: Counter[Hashable] = Counter(vote_key(answer) for answer in _parsed(run.output.answers))
-    return vote_gain(list(votes.values()), len(run.output.answers))
-
-
-def _parsed(answers: Sequence[Any]) -> list[Any]:
-    return [answer for answer in answers if answer is not None]
+    return vote_gain(list(vote_counts(run.output.answers).values()), len(run.output.answers))
 
 
 def _with_samples(allocation: Allocation, stage: str, n: int) -> Allocation:

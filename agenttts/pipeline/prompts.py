@@ -35,8 +35,7 @@ __all__ = [
     "variables",
 ]
 
-BUILT_IN_FUSION = PromptBlock(
-    user="""\
+_ALL_REPLIES = """\
 {{ prompt }}
 
 {{ candidates | length }} replies to the task above were written independently of one another. Any of them may be wrong.
@@ -46,6 +45,10 @@ BUILT_IN_FUSION = PromptBlock(
 {% endfor %}
 --- End of the replies
 
+"""
+BUILT_IN_FUSION = PromptBlock(
+    user=_ALL_REPLIES
+    + """\
 Compare the replies, keep what is right in them, mend what is wrong, and write one final reply to the task, in the
 form that the task asks for. Do not speak of the replies."""
 )
@@ -69,16 +72,8 @@ that the task asks for. Do not speak of the replies."""
 )
 """Used by `agreed_fusion`."""
 BUILT_IN_CHOICE = PromptBlock(
-    user="""\
-{{ prompt }}
-
-{{ candidates | length }} replies to the task above were written independently of one another. Any of them may be wrong.
-{% for candidate in candidates %}
---- Reply {{ loop.index }}
-{{ candidate }}
-{% endfor %}
---- End of the replies
-
+    user=_ALL_REPLIES
+    + """\
 Which reply is the best one? End with its number alone on the last line."""
 )
 """Used by `llm_select`."""

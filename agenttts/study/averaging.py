@@ -105,9 +105,7 @@ def _deciding(task: Task, allocation: Allocation) -> str:
 
 
 def _kind(task: Task, allocation: Allocation, stage: str) -> str:
-    choice = allocation.canonical()[stage]
-    kinds = {select.name: select.kind for select in task.file.stages[stage].ways}
-    return str(kinds.get(choice.select, choice.select))
+    return task.file.stages[stage].kind_of(allocation.canonical()[stage].select)
 
 
 @dataclass(frozen=True)

@@ -247,6 +247,10 @@ class StageBlock(_Block):
         """Ways to select to choose from, one for each combination of the values of knobs."""
         return tuple(way for block in self.select for way in block.ways)
 
+    def kind_of(self, label: str) -> str:
+        """Return the kind of the way of that label; of one that the stage does not list, such as `first`, the label."""
+        return next((way.kind for way in self.ways if way.name == label), label)
+
     @property
     def variants(self) -> tuple[str, ...]:
         """What `StageChoice.model` may be: the models, or with modes every `model@mode`."""

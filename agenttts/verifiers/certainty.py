@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agenttts.pipeline.base import Problem
 from agenttts.verifiers.asking import Calls
 from agenttts.verifiers.base import Candidate, Score
-from agenttts.verifiers.equality import vote_key
+from agenttts.verifiers.equality import vote_counts, vote_key
 
 __all__ = ["Agreement", "SelfCertainty", "certainty_calls"]
 
@@ -60,7 +59,7 @@ class Agreement:
 
     async def score(self, problem: Problem, candidates: Sequence[Candidate]) -> list[Score]:
         """See `Verifier.score`."""
-        votes = Counter(vote_key(one.answer) for one in candidates if one.answer is not None)
+        votes = vote_counts(one.answer for one in candidates)
         return [
             Score(0.0 if one.answer is None else votes[vote_key(one.answer)] / len(candidates))
             for one in candidates

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Hashable, Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from functools import lru_cache
@@ -20,6 +21,7 @@ __all__ = [
     "parse_number",
     "same_answer",
     "squad_normalise",
+    "vote_counts",
     "vote_key",
 ]
 
@@ -98,6 +100,11 @@ def format_number(text: str) -> str:
     if "/" in text:
         return str(value)
     return format(Decimal(re.sub(r"[$€£%,\s]", "", text.translate(_SIGNS))), "f").rstrip("0")
+
+
+def vote_counts(answers: Iterable[Any]) -> Counter[Hashable]:
+    """Return the votes of each answer, by `vote_key`; `None`, which could not be parsed, has none."""
+    return Counter(vote_key(answer) for answer in answers if answer is not None)
 
 
 def vote_key(answer: Any) -> Hashable:

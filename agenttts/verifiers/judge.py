@@ -10,6 +10,7 @@ import math
 import random
 import re
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -152,7 +153,23 @@ class _Marked:
 
 
 @dataclass(frozen=True)
-class PointwiseJudge:
+class _Judge(ABC):
+    """What all judges share."""
+
+    questions: Questions
+
+    @abstractmethod
+    def procedure(self, problem: Problem, candidates: Sequence[Candidate]) -> Procedure:
+        """See `AskingVerifier.procedure`."""
+
+    async def score(self, problem: Problem, candidates: Sequence[Candidate]) -> list[Score]:
+        """See `Verifier.score`; refused outside a pipeline unless there is somebody to answer."""
+        procedure = self.procedure(problem, candidates)
+        return await alone(procedure, self.questions.answerer, self.questions.model.name)
+
+
+@dataclass(frozen=True)
+class PointwiseJudge(_Judge):
     """Marks each sample by itself; equal texts are asked about once.
 
     The score is the mean over the replies that could be used, divided by the best mark; `feedback` holds the reasons of
@@ -160,7 +177,6 @@ class PointwiseJudge:
     Source: Liu et al. 2023, arXiv:2303.16634 (G-Eval: marks weighted by token probabilities), who mark from 1 to 5.
     """
 
-    questions: Questions
     reads_text = True
 
     def procedure(self, problem: Problem, candidates: Sequence[Candidate]) -> Procedure:
@@ -178,14 +194,9 @@ class PointwiseJudge:
         }
         return [scores[_key(one)] for one in candidates]
 
-    async def score(self, problem: Problem, candidates: Sequence[Candidate]) -> list[Score]:
-        """See `Verifier.score`; refused outside a pipeline unless there is somebody to answer."""
-        procedure = self.procedure(problem, candidates)
-        return await alone(procedure, self.questions.answerer, self.questions.model.name)
-
 
 @dataclass(frozen=True)
-class PairwiseJudge:
+class PairwiseJudge(_Judge):
     """Compares every two samples, in both orders; a win counts where both orders agree, else it is half a win.
 
     The score is the share of wins against all others of another text, so it depends on who else is there; a sample that
@@ -193,7 +204,6 @@ class PairwiseJudge:
     Source: Zheng et al. 2023, arXiv:2306.05685 (both orders, a win only where they agree); counting wins is ours.
     """
 
-    questions: Questions
     single: PointwiseJudge
     reads_text = True
     reads_all = True
@@ -219,14 +229,9 @@ class PairwiseJudge:
         scores = {_key(one): _wins(i, verdicts, ask.model.name) for i, one in enumerate(shown)}
         return [scores[_key(one)] for one in candidates]
 
-    async def score(self, problem: Problem, candidates: Sequence[Candidate]) -> list[Score]:
-        """See `Verifier.score`; refused outside a pipeline unless there is somebody to answer."""
-        procedure = self.procedure(problem, candidates)
-        return await alone(procedure, self.questions.answerer, self.questions.model.name)
-
 
 @dataclass(frozen=True)
-class ListwiseJudge:
+class ListwiseJudge(_Judge):
     """Marks all samples in one reply, which shows them in another order each time.
 
     The orders follow from the prompt, so a rerun asks the same. The score is the mean over the replies that could be
@@ -234,7 +239,6 @@ class ListwiseJudge:
     Source: Tang et al. 2023, arXiv:2310.07712 (shuffled orders against position bias); they rank, we average marks.
     """
 
-    questions: Questions
     single: PointwiseJudge
     reads_text = True
     reads_all = True
@@ -260,11 +264,6 @@ class ListwiseJudge:
             for i, one in enumerate(shown)
         }
         return [Score(scores[_key(one)], model=ask.model.name) for one in candidates]
-
-    async def score(self, problem: Problem, candidates: Sequence[Candidate]) -> list[Score]:
-        """See `Verifier.score`; refused outside a pipeline unless there is somebody to answer."""
-        procedure = self.procedure(problem, candidates)
-        return await alone(procedure, self.questions.answerer, self.questions.model.name)
 
 
 def judge(block: VerifierBlock, answerer: Answerer | None = None) -> AskingVerifier:

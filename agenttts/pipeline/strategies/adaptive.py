@@ -6,17 +6,15 @@ scores (see `agenttts.budgets.stopping`).
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
 
 from agenttts.pipeline.parsing import Parser
 from agenttts.pipeline.selectors import BestOfN, Majority
 from agenttts.pipeline.strategies.steps import Draw, Pool, Strategy, drawn, output, scored
 from agenttts.verifiers.base import Verifier
-from agenttts.verifiers.equality import vote_key
+from agenttts.verifiers.equality import vote_counts
 
 __all__ = ["adaptive_best", "adaptive_vote", "expected_gain", "more_votes", "sure_to_lead"]
 
@@ -29,7 +27,7 @@ def adaptive_vote(draw: Draw, parser: Parser, confidence: float) -> Strategy:
     one; we also stop where the rest can no longer change the vote.
     """
     pool = Pool()
-    while n := more_votes(_counts(pool.answers), len(pool.samples), draw.n, confidence):
+    while n := more_votes(list(vote_counts(pool.answers).values()), len(pool.samples), draw.n, confidence):
         yield from drawn(pool, replace(draw, n=n, first=len(pool.samples)), parser)
     return output(Majority().select(pool.answers, ()), pool, *_stopped(pool, draw.n))
 
@@ -104,11 +102,6 @@ def good_enough(scores: Sequence[float | None], threshold: float, least_gain: fl
     """Return whether to stop with these scores."""
     best = max((score for score in scores if score is not None), default=None)
     return bool(scores) and ((best is not None and best >= threshold) or expected_gain(scores) < least_gain)
-
-
-def _counts(answers: Sequence[Any]) -> list[int]:
-    votes: Counter[Hashable] = Counter(vote_key(answer) for answer in answers if answer is not None)
-    return list(votes.values())
 
 
 def _stopped(pool: Pool, n_most: int) -> tuple[str, ...]:

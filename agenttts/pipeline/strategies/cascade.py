@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,7 +11,7 @@ from agenttts.pipeline.parsing import Parser
 from agenttts.pipeline.selectors import BestOfN, Majority
 from agenttts.pipeline.strategies.steps import Draw, Pool, Strategy, drawn, output, scored
 from agenttts.verifiers.base import Verifier
-from agenttts.verifiers.equality import vote_key
+from agenttts.verifiers.equality import vote_counts
 
 __all__ = ["agreement_of", "cascade"]
 
@@ -60,5 +59,4 @@ def cascade(
 
 def agreement_of(answers: Sequence[Any]) -> float:
     """Return the share of all samples, unparsed ones included, that hold the most common answer."""
-    votes = Counter(vote_key(answer) for answer in answers if answer is not None)
-    return max(votes.values(), default=0) / len(answers)
+    return max(vote_counts(answers).values(), default=0) / len(answers)
