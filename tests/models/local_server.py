@@ -122,9 +122,14 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     state: LocalServer
 
+    def do_GET(self) -> None:
+        self._send(self.state.reply_to({}, self.headers.get("Authorization", ""), self.path))
+
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers["Content-Length"]))
-        answer = self.state.reply_to(json.loads(raw), self.headers.get("Authorization", ""), self.path)
+        self._send(self.state.reply_to(json.loads(raw), self.headers.get("Authorization", ""), self.path))
+
+    def _send(self, answer: Answer) -> None:
         if answer.hang_up:
             self.close_connection = True
             return
