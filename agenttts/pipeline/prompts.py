@@ -2,7 +2,7 @@
 
 Variables: `problem.<field>`; `stages.<needed stage>.answer`, `.text` and `.answers` (of the samples that could be
 parsed); in fusion prompts also `candidates` (texts of the samples), `answers` and `prompt` (what the samples answer).
-An answer that could not be parsed renders as the empty text.
+An answer that could not be parsed renders as the empty text. Filters: those of Jinja and `agenttts.task.filters`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from agenttts.models.base import Message
 from agenttts.pipeline.base import Problem, StageOutput
+from agenttts.task.filters import FILTERS
 from agenttts.task.schema import PromptBlock
 
 __all__ = [
@@ -139,7 +140,9 @@ class _Environment(ImmutableSandboxedEnvironment):
 @lru_cache(maxsize=1)
 def _environment() -> _Environment:
     # No autoescape: these are prompts, not pages.
-    return _Environment(undefined=_Missing, autoescape=False, keep_trailing_newline=True)
+    environment = _Environment(undefined=_Missing, autoescape=False, keep_trailing_newline=True)
+    environment.filters.update(FILTERS)
+    return environment
 
 
 @lru_cache(maxsize=64)

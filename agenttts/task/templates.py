@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from jinja2 import TemplateSyntaxError, meta, nodes
 from jinja2.sandbox import SandboxedEnvironment
 
+from agenttts.task.filters import FILTERS
 from agenttts.task.reading import nearest
 from agenttts.task.schema import PromptBlock, TaskFile
 
@@ -57,6 +58,7 @@ class Fault:
 def faults(source: str, known: Known) -> list[Fault]:
     """Return every mistake that can be found without rendering, in order of lines."""
     env = SandboxedEnvironment()  # parses only
+    env.filters.update(FILTERS)
     try:
         tree = env.parse(source)
         env.compile(
