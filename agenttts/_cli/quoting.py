@@ -165,7 +165,7 @@ def _mean_tokens(task: Task, model: str, prompts: Sequence[Sequence[Message]]) -
 
 def _quoted_tokens(task: Task, block: StageBlock) -> float:
     needs = [task.file.stages[need] for need in block.needs]
-    return sum(n.lengths.decode_tokens or n.sampling.max_tokens for n in needs if n.function is None)
+    return sum(n.lengths.decode_tokens or n.sampling.max_tokens for n in needs if n.asks_model)
 
 
 def quote_table(known: StudyForecast) -> str:

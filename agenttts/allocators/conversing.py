@@ -80,8 +80,8 @@ def space_facts(briefing: Briefing, space: Space) -> dict[str, Any]:
 
     `task`, `description`, `metric`, `budget` (with unit) and `stages`: each with `name`, `purpose`, `needs`, `counts`,
     `selectors`, `below` (thresholds of a stage that runs on a condition or may be left out, else empty), `watches` (the
-    stage on which the condition hangs, else empty), `measure` (what is measured of it: `agreement`, `verifier_score` or
-    `answer`; else empty), `pooled` (whether its vote counts the samples of the watched stage too), `after` (settings that
+    stage on which the condition hangs, else empty), `measure` (what is measured of it: `agreement`, `verifier_score`,
+    `answer`, or `score` of a test; else empty), `pooled` (whether its vote counts the samples of the watched stage too), `after` (settings that
     are asked before it, whose problems it does not get), `optional` (whether it may be left out) and `models`, each with
     `name`, `about`, `one` (cost of its fewest samples) and `more` (cost of its most).
     """

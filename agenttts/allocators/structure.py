@@ -20,9 +20,9 @@ class Structure:
     """How stages hang together, as far as an allocator needs to know."""
 
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """LLM stage -> LLM stages whose answers it uses (through function stages where there are some)."""
+    """LLM stage -> LLM stages whose answers it uses (through functions and tests where there are some)."""
     final: str | None = None
-    """LLM stage whose answer is scored in the end; `None` where a function stage's is."""
+    """LLM stage whose answer is scored in the end; `None` where that of another one is."""
     kinds: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """(stage, label of a selector) -> its kind."""
     when: Mapping[str, str] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Structure:
     def of(cls, task: Task) -> Structure:
         """Read the structure of a task."""
         stages = task.file.stages
-        llm = {name for name, block in stages.items() if block.function is None}
+        llm = {name for name, block in stages.items() if block.asks_model}
         final = task.file.score.stage or list(stages)[-1]
         return cls(
             needs={name: _llm_needs(name, stages, llm) for name in stages if name in llm},

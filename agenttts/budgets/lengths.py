@@ -220,7 +220,7 @@ class Lengths:
         if seen:
             return float(max(seen))
         quoted = [self.file.stages[need] for need in block.needs]
-        upstream = sum(_longest(need) for need in quoted if need.function is None)
+        upstream = sum(_longest(need) for need in quoted if need.asks_model)
         return self._prior(("prefill", stage, model)).value + upstream
 
     def expected_calls(

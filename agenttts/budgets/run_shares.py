@@ -6,7 +6,8 @@ over all sets of n draws (n up to N, exact), or over n draws with replacement fr
 the draws for the truth and so finds too much agreement where N is small; problems with fewer than `FEWEST` draws are
 left out of it. Under other selectors, and for `verifier_score` and `answer`, the share is known only of choices that
 were tried. There the measured values themselves are kept, so that they tell it for every threshold. A stage that takes
-over from others (`otherwise`) runs on what their thresholds leave.
+over from others (`otherwise`) runs on what their thresholds leave. The scores of tests (`score`) are known likewise, by
+the choice of the stage that writes what is tested; those that mend it in between are left out of account.
 
 Nothing known means that the stage always runs, which is the dearest: expected costs fail closed. For the same reason
 one more problem is counted on which it runs.
@@ -126,8 +127,8 @@ class RunShares:
 
     @property
     def watched(self) -> Mapping[str, str]:
-        """Stage with `when` -> the stage it watches."""
-        return {name: when.stage for name, when in self._when.items()}
+        """Stage with `when` -> the LLM stage that this hangs on."""
+        return {name: stage for name, stage in self.conditional.items() if name in self._when}
 
     def observe_votes(self, stage: str, model: str, votes: Mapping[str, Sequence[int]]) -> None:
         """Take note of a stage's samples: problem id -> answer codes in drawing order, -1 where parsing failed."""
@@ -184,9 +185,28 @@ class RunShares:
             votes = self._votes.get((watched.stage, watched.model), {}).values()
             chances = [chance_below(codes, n, below) for codes in votes if len(codes) >= min(n, FEWEST)]
         else:
-            values = self._measured.get(_place(stage, watched), {}).values()
+            values = (
+                self._of_test(stage, watched) if when.measure == "score" else self._values(stage, watched)
+            )
             chances = [float(value is None or value < below) for value in values]
         return _cautious(chances)
+
+    def _values(self, stage: str, watched: StageChoice) -> list[float | None]:
+        return list(self._measured.get(_place(stage, watched), {}).values())
+
+    def _of_test(self, stage: str, watched: StageChoice) -> list[float | None]:
+        """Return the scores of tests under a choice; of one not tried yet, those of its model that are lowest.
+
+        More samples, or another way to select, are mostly no worse than what was tried; to take the worst is the dearest.
+        """
+        if own := self._values(stage, watched):
+            return own
+        tried = [
+            list(values.values())
+            for (name, model, *_), values in sorted(self._measured.items())
+            if (name, model) == (stage, watched.model) and values
+        ]
+        return min(tried, key=_mean_of_known, default=[])
 
     def _routed(self, stage: str, below: float, watched: StageChoice, floor: float) -> float:
         """Return the share of problems that are rated from `floor` to below `below`; unknown ratings count as 0."""
@@ -197,6 +217,11 @@ class RunShares:
         asked = [name for name in (stage, *self._file.settings_before(stage)) if name in self._when]
         known = [self._measured.get(_place(name, watched), {}) for name in asked]
         return _cautious([float(floor <= (value or 0.0) < below) for value in max(known, key=len).values()])
+
+
+def _mean_of_known(values: Sequence[float | None]) -> float:
+    """Return the mean, what is not known counted as 0."""
+    return math.fsum(value or 0.0 for value in values) / len(values)
 
 
 def _never(below: float | None, floor: float) -> bool:

@@ -140,7 +140,7 @@ class StageOutput:
     answer: Any
     """The selected answer; `None` where nothing could be parsed."""
     text: str = ""
-    """Text of the selected sample (or of the fusion); empty for function stages."""
+    """Text of the selected sample (or of the fusion); of a test its feedback; empty for function stages."""
     answers: tuple[Any, ...] = ()
     """Parsed answer of each sample, `None` where parsing failed, shape (n_samples,); of a way that stops early fewer,
     of one that refines, escalates or searches also those that came of it."""
@@ -149,7 +149,7 @@ class StageOutput:
     n_plain: int | None = None
     """How many of the samples, from the first, are independent draws of the choice's model; `None`: all."""
     selected: int | None = None
-    """Index of the selected sample; `None` for fusion and functions, and where it is a sample of another stage."""
+    """Index of the selected sample; `None` for fusion, functions and tests, and where it is a sample of another stage."""
     verifier_scores: tuple[float | None, ...] = ()
     """What the selecting verifier gave each sample; `None` is unscored. Empty where no verifier took part."""
     judged: Judged = Judged()
@@ -160,7 +160,8 @@ class StageOutput:
     notes: tuple[str, ...] = ()
     """What a reader of the result should know, e.g. `2 of 8 samples could not be parsed`."""
     skipped: bool = False
-    """It did not run: answer, text and answers are those of the stage that it watches or takes over from, if any."""
+    """It did not run: answer, text and answers are those of the stage that it watches or takes over from, if any; of
+    one that watches a test, those of the stage that was tested."""
     left_open: bool = False
     """It did not run and has no answer to pass on: the problem is for the stage that takes over `otherwise`."""
 

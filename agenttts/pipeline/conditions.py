@@ -19,7 +19,7 @@ from agenttts.verifiers.equality import vote_key
 
 __all__ = ["agreement", "answer_codes", "measured", "rating", "skipped", "why_skipped", "with_details_of"]
 
-Measure = Literal["agreement", "verifier_score", "answer"]
+Measure = Literal["agreement", "verifier_score", "answer", "score"]
 OFF = "skipped: this allocation never runs it"
 
 
@@ -67,6 +67,8 @@ def measured(measure: Measure, output: StageOutput) -> float | None:
         return agreement(output)
     if measure == "answer":
         return rating(output.answer)
+    if measure == "score":
+        return float(output.answer["score"])
     if output.selected is None or output.selected >= len(output.verifier_scores):
         return None
     return output.verifier_scores[output.selected]
@@ -104,7 +106,7 @@ def skipped(stage: Conditions, choice: StageChoice, needed: Mapping[str, StageRu
         return None
     if when.measure == "answer":
         return StageRun(StageOutput(None, notes=(reason,), skipped=True, left_open=True))
-    return _passed_on(watched, reason)
+    return _passed_on(watched.tested or watched, reason)
 
 
 def _passed_on(run: StageRun, reason: str) -> StageRun:

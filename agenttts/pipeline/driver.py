@@ -77,6 +77,8 @@ class StageRun:
     """`Sample.logprobs` of the same samples."""
     selected_details: Mapping[str, Any] | None = None
     """Details of the selected sample where it is one of another stage's."""
+    tested: StageRun | None = None
+    """Of a test stage: the run whose answer it tested, which stands where the test was passed."""
 
     @property
     def details_of_selected(self) -> Mapping[str, Any]:

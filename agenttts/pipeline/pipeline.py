@@ -22,7 +22,7 @@ from agenttts.pipeline.conditions import answer_codes, measured, skipped, with_d
 from agenttts.pipeline.driver import Draws, Requests, StageRun, World, drive
 from agenttts.pipeline.prompts import PromptRenderError, prompt_digest
 from agenttts.pipeline.scoring import sample_candidates, score_candidates
-from agenttts.pipeline.stages import FunctionStage, LLMStage, Stage, compile_stage
+from agenttts.pipeline.stages import FunctionStage, LLMStage, Stage, TestStage, compile_stage
 from agenttts.pipeline.together import first_error
 from agenttts.verifiers.base import Candidate, Verifier
 from agenttts.verifiers.build import build
@@ -57,7 +57,10 @@ class _Pass:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The compiled stages of a task. Holds no state of a run, so any number of problems may run at once."""
+    """The compiled stages of a task. Holds no state of a run, so any number of problems may run at once.
+
+    Test stages keep what they found, so that equal answers are tested once.
+    """
 
     stages: tuple[Stage, ...]
     """In the order of the task."""
@@ -167,7 +170,7 @@ class Pipeline:
 
         Of stages with gold as well, where there are several: a diagnosis compares ways to select by them.
         """
-        watched = [when.stage for when in self._conditions.values()]
+        watched = [when.stage for when in self._conditions.values() if when.measure != "score"]
         own = [stage.name for stage in self.stages if isinstance(stage, LLMStage) and stage.votes_tell]
         return {
             name: answer_codes(output.answers[: output.n_plain])
@@ -291,6 +294,8 @@ async def _guarded(
     try:
         if isinstance(stage, FunctionStage):
             return await _call(stage, outputs, world)
+        if isinstance(stage, TestStage):
+            return await _test(stage, needed[stage.stage], world)
         choice = allocation[stage.name]
         if (run := skipped(stage, choice, needed)) is not None:
             return run
@@ -324,6 +329,15 @@ async def _call(stage: FunctionStage, needed: Mapping[str, StageOutput], world: 
     except Exception as error:
         raise _failed(stage, type(error).__name__, error, _place(error, stage.function)) from error
     return StageRun(StageOutput(answer))
+
+
+async def _test(stage: TestStage, run: StageRun, world: World) -> StageRun:
+    """Return what a verifier says of an answer. A test that could not be run is no test that failed."""
+    score = await stage.known.score(stage.verifier, _selected(run), world)
+    if score.value is None:
+        raise StageFailedError(Failure(stage.name, "Unscored", score.unscored_because[:LONGEST_MESSAGE]))
+    answer = {"passed": score.value >= 1, "score": score.value, "feedback": score.feedback}
+    return StageRun(StageOutput(answer, score.feedback), tested=run)
 
 
 def _place(error: Exception, function: Callable[..., object]) -> str:

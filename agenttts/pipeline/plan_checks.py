@@ -75,7 +75,7 @@ def misfits(allocation: Allocation, task: Task) -> list[str]:
     """Return what keeps an allocation from answering problems of a task; the nearest right names are told."""
     from agenttts.task.reading import nearest
 
-    stages = {name: block for name, block in task.file.stages.items() if block.function is None}
+    stages = {name: block for name, block in task.file.stages.items() if block.asks_model}
     chosen = [choice.stage for choice in allocation.choices]
     found = [
         f"allocation: the task has no stage `{stage}`. {nearest(stage, stages, listed='Stages')}"

@@ -8,7 +8,7 @@ from agenttts.models.tokens import prompt_text
 from agenttts.pipeline.driver import StageRun, World, verify
 from agenttts.verifiers.base import Candidate, Score, Verifier
 
-__all__ = ["sample_candidates", "score_candidates"]
+__all__ = ["key_of", "sample_candidates", "score_candidates"]
 
 
 def sample_candidates(run: StageRun) -> list[Candidate]:
@@ -24,7 +24,7 @@ async def score_candidates(scorer: Verifier, candidates: Sequence[Candidate], wo
     """Score candidates, equal ones once, as samples mostly share a few answers; all at once where they are compared."""
     if getattr(scorer, "reads_all", False):
         return await verify(scorer, candidates, world)
-    key = _key_of(scorer)
+    key = key_of(scorer)
     distinct: dict[Hashable, Candidate] = {}
     for candidate in candidates:
         distinct.setdefault(key(candidate), candidate)
@@ -33,7 +33,7 @@ async def score_candidates(scorer: Verifier, candidates: Sequence[Candidate], wo
     return [scores[key(candidate)] for candidate in candidates]
 
 
-def _key_of(scorer: Verifier) -> Callable[[Candidate], Hashable]:
+def key_of(scorer: Verifier) -> Callable[[Candidate], Hashable]:
     """Return what makes candidates equal to a verifier: answers, and what else it reads."""
     parts: list[Callable[[Candidate], Hashable]] = [lambda candidate: repr(candidate.answer)]
     if getattr(scorer, "reads_text", True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from agenttts.errors import InputError
@@ -14,6 +14,7 @@ from agenttts.pipeline.prompts import Prompt, variables
 from agenttts.pipeline.selectors import SELECTORS
 from agenttts.pipeline.strategies.parallel import first_of_one, pooled, selected
 from agenttts.pipeline.strategies.steps import Draw, Strategy
+from agenttts.pipeline.tested import Tested
 from agenttts.pipeline.ways import Beginning, Way, compile_way, separator_of
 from agenttts.task.options import WhenBlock, queries_of
 from agenttts.task.schema import StageBlock, StageScoreBlock, sampling_parameters
@@ -23,7 +24,7 @@ from agenttts.verifiers.build import build
 if TYPE_CHECKING:
     from agenttts.task.task import Task
 
-__all__ = ["FunctionStage", "LLMStage", "Stage", "compile_stage"]
+__all__ = ["FunctionStage", "LLMStage", "Stage", "TestStage", "compile_stage"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,22 @@ class FunctionStage:
     needs: tuple[str, ...]
     function: Callable[..., Any]
     scorer: Verifier | None
+
+
+@dataclass(frozen=True)
+class TestStage:
+    """A stage that runs a verifier on the answer of another one."""
+
+    __test__ = False  # no test of pytest
+
+    name: str
+    needs: tuple[str, ...]
+    stage: str
+    """Whose answer is tested."""
+    verifier: Verifier
+    scorer: Verifier | None
+    """What scores the outcome of the test itself; `None`: nothing."""
+    known: Tested = field(default_factory=Tested)
 
 
 @dataclass(frozen=True)
@@ -100,7 +117,7 @@ class LLMStage:
         raise InputError(f"stage {self.name} has no way to select called {label!r}; there are: {known}")
 
 
-Stage = FunctionStage | LLMStage
+Stage = FunctionStage | LLMStage | TestStage
 
 
 def compile_stage(task: Task, name: str) -> Stage:
@@ -113,7 +130,9 @@ def compile_stage(task: Task, name: str) -> Stage:
     scorer = _scorer(task, name, block)
     if block.function is not None:
         return FunctionStage(name, block.needs, task.function(block.function), scorer)
-    assert block.prompt is not None  # noqa: S101 - the schema demands it of every stage without a function
+    if block.test is not None:
+        return TestStage(name, block.needs, block.test.stage, build(block.test.verifier, task), scorer)
+    assert block.prompt is not None  # noqa: S101 - the schema demands it of every stage that asks a model
     parse = None if block.parse.function is None else task.function(block.parse.function)
     return LLMStage(
         name=name,

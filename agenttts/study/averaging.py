@@ -85,22 +85,28 @@ def averaged(runner: Runner, averager: Averager | None, usable: Usable) -> Runne
 
 
 def _is_used(task: Task, allocation: Allocation, stage: str) -> bool:
-    """Return whether another stage builds on this one; one that is off only hands on what it gets."""
+    """Return whether another stage builds on this one; one that is off only hands on what it gets.
+
+    So does a test, unless its outcome is scored.
+    """
     users = [name for name, block in task.file.stages.items() if stage in block.needs]
     return any(not _is_off(task, allocation, name) or _is_used(task, allocation, name) for name in users)
 
 
 def _is_off(task: Task, allocation: Allocation, stage: str) -> bool:
-    return stage in task.llm_stages and allocation[stage].below == 0
+    block = task.file.stages[stage]
+    if block.test is not None:
+        return block.score is None and stage != task.scored_stage
+    return block.asks_model and allocation[stage].below == 0
 
 
 def _deciding(task: Task, allocation: Allocation) -> str:
     """Return the stage whose answer gets the final score."""
     stage = task.scored_stage
     while _is_off(task, allocation, stage):
-        when = task.file.stages[stage].when
-        assert when is not None  # noqa: S101 - the space gives a threshold to stages with `when` alone
-        stage = when.stage
+        passed = task.file.passed_on(stage)
+        assert passed is not None  # noqa: S101 - the space gives a threshold to stages with `when` alone
+        stage = passed
     return stage
 
 

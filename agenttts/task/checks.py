@@ -20,7 +20,7 @@ from agenttts.task.conditions import condition_faults, scored_fault
 from agenttts.task.drafts import Draft, StageDraft
 from agenttts.task.naming import named_models, verifier_blocks
 from agenttts.task.reading import Document, Loc, missing_file, nearest, read_document, read_text, shown
-from agenttts.task.schema import PromptBlock, VerifierBlock
+from agenttts.task.schema import FinalScoreBlock, PromptBlock, VerifierBlock
 from agenttts.task.splits import MISSING, Parts, lookup
 from agenttts.task.templates import Known, faults
 from agenttts.task.verifier_cards import PROMPT_VARIABLES
@@ -73,12 +73,19 @@ def check_names(setting: Setting) -> Iterator[Mistake]:
     yield from verifier_faults(document, draft)
     yield from _hidden_tests(setting)
     yield from _named(setting)
-    scored = draft.score.stage if draft.score else None
-    if scored is not None and scored not in draft.stages:
-        hint = nearest(scored, draft.stages, listed="Stages")
-        yield document.mistake(("score", "stage"), f"there is no stage `{scored}`.", hint)
+    yield from _scored(document, ("score", "stage"), draft.score, draft)
+    for name, measure in draft.measures.items():
+        yield from _scored(document, ("measures", name, "stage"), measure, draft)
+
+
+def _scored(document: Document, at: Loc, score: FinalScoreBlock | None, draft: Draft) -> Iterator[Mistake]:
+    """Yield what is wrong with the stage that the score, or a measure, is taken of."""
+    named = score.stage if score is not None else None
+    if named is not None and named not in draft.stages:
+        hint = nearest(named, draft.stages, listed="Stages")
+        yield document.mistake(at, f"there is no stage `{named}`.", hint)
     if draft.stages:
-        yield from scored_fault(document, scored or list(draft.stages)[-1], draft.stages)
+        yield from scored_fault(document, named or list(draft.stages)[-1], draft.stages, at)
 
 
 def _needs(document: Document, at: Loc, name: str, stage: StageDraft, draft: Draft) -> Iterator[Mistake]:
@@ -272,19 +279,25 @@ def _verifier(setting: Setting, at: Loc, verifier: VerifierBlock) -> Iterator[Mi
 
 
 def _hidden_tests(setting: Setting) -> Iterator[Mistake]:
-    """Yield verifiers of ways and critics that read the tests by which a stage or the task is scored."""
+    """Yield verifiers of ways, critics and test stages that read the tests by which a stage or the task is scored."""
     blocks = list(verifier_blocks(setting.draft))
-    scoring = {verifier.tests for at, verifier in blocks if at[2:3] != ("select",)}
+    scoring = {verifier.tests for at, verifier in blocks if not _in_use(at)}
     for at, verifier in blocks:
-        if at[2:3] == ("select",) and verifier.tests is not None and verifier.tests in scoring:
+        if _in_use(at) and verifier.tests is not None and verifier.tests in scoring:
+            done = "selected" if at[2] == "select" else "mended"
             message = (
-                f"the task is scored by the tests in `{verifier.tests}`, so nothing may be selected by them."
+                f"the task is scored by the tests in `{verifier.tests}`, so nothing may be {done} by them."
             )
             yield setting.document.mistake(
                 (*at, "tests"),
                 message,
                 "Name a field with public tests, such as the examples of the statement.",
             )
+
+
+def _in_use(at: Loc) -> bool:
+    """Return whether the verifier at a place has a part in the answers, rather than in their scores."""
+    return at[0] == "stages" and at[2] in {"select", "test"}
 
 
 def _tests(setting: Setting, at: Loc, path: str) -> Iterator[Mistake]:
@@ -367,6 +380,11 @@ def _golds(draft: Draft) -> list[tuple[Loc, str]]:
     ]
     if draft.score is not None and draft.score.gold is not None:
         golds.append((("score", "gold"), draft.score.gold))
+    golds += [
+        (("measures", name, "gold"), measure.gold)
+        for name, measure in draft.measures.items()
+        if measure.gold is not None
+    ]
     return golds
 
 

@@ -1,4 +1,4 @@
-"""Checks of `when`, `otherwise` and `pool`: what a stage may watch, take over from, and vote together with."""
+"""Checks of `when`, `otherwise`, `pool` and `test`: what a stage may watch, take over from, vote with, and test."""
 
 from __future__ import annotations
 
@@ -25,18 +25,47 @@ def condition_faults(
         yield from _when_faults(document, at, name, stages, stage.when)
     if stage.otherwise is not None:
         yield from _otherwise_faults(document, at, name, stages, stage.otherwise)
+    if stage.test is not None:
+        yield from _test_faults(document, (*at, "test", "stage"), name, stages, stage.test.stage)
 
 
-def scored_fault(document: Document, name: str, stages: Mapping[str, StageDraft]) -> Iterator[Mistake]:
-    """Yield the mistake in scoring a stage that problems may pass by without an answer."""
+def scored_fault(
+    document: Document, name: str, stages: Mapping[str, StageDraft], at: Loc = ("score", "stage")
+) -> Iterator[Mistake]:
+    """Yield the mistake in scoring a stage that problems may pass by without an answer; `at`: where it is named."""
+    return _unanswered(document, at, name, stages, ("scored", "Score"))
+
+
+def _unanswered(
+    document: Document, at: Loc, name: str, stages: Mapping[str, StageDraft], verb: tuple[str, str]
+) -> Iterator[Mistake]:
     stage = stages.get(name)
+    done, do = verb
     if stage is not None and stage.optional:
-        message = f"`{name}` may be left out, and then has no answer that could be scored."
-        yield document.mistake(("score", "stage"), message, f"Leave `optional` out of `{name}`.")
+        message = f"`{name}` may be left out, and then has no answer that could be {done}."
+        yield document.mistake(at, message, f"Leave `optional` out of `{name}`.")
     elif stage is not None and stage.when is not None and stage.when.measure == "answer":
         message = f"`{name}` has no answer on the problems that are not sent to it."
-        hint = f"Score a stage with `otherwise: {name}`."
-        yield document.mistake(("score", "stage"), message, hint)
+        yield document.mistake(at, message, f"{do} a stage with `otherwise: {name}`.")
+
+
+def _test_faults(
+    document: Document, at: Loc, name: str, stages: Mapping[str, StageDraft], tested: str
+) -> Iterator[Mistake]:
+    needs = stages[name].needs
+    if tested == name:
+        yield document.mistake(at, "a stage cannot test itself.")
+    elif tested not in stages:
+        hint = nearest(tested, [other for other in stages if other != name], listed="Stages")
+        yield document.mistake(at, f"there is no stage `{tested}`.", hint)
+    elif tested not in needs:
+        hint = f"Add it: needs: [{', '.join([*filter(None, needs), tested])}]."
+        yield document.mistake(at, f"`{tested}` is tested and not among `needs`.", hint)
+    elif stages[tested].test is not None:
+        message = f"`{tested}` is a test itself: its answer says how another one did."
+        yield document.mistake(at, message, "Test a stage with `models` or a `function`.")
+    else:
+        yield from _unanswered(document, at, tested, stages, ("tested", "Test"))
 
 
 def _when_faults(
@@ -56,7 +85,17 @@ def _when_faults(
     elif when.thresholds == (0,):
         message = "the stage never runs: no measure is below 0."
         yield document.mistake((*at, "when", "below"), message, "Add a threshold above 0, or leave it out.")
-    elif watched.function is not None:
+    elif watched.test is not None or when.measure == "score":
+        yield from _watched_test_faults(document, at, stages, stage, when)
+    else:
+        yield from _watched_faults(document, at, stage, watched, when)
+
+
+def _watched_faults(
+    document: Document, at: Loc, stage: StageDraft, watched: StageDraft, when: WhenBlock
+) -> Iterator[Mistake]:
+    place = (*at, "when", "stage")
+    if watched.function is not None:
         message = f"`{when.stage}` is a function: it has no samples that could agree or be scored."
         yield document.mistake(place, message, "Watch a stage with `models`.")
     elif watched.when is not None or watched.otherwise is not None:
@@ -71,6 +110,38 @@ def _when_faults(
         yield from _measurable(document, (*at, "when", "measure"), when, watched)
         if stage.pool:
             yield from _poolable(document, at, stage, watched, when.stage)
+
+
+def _watched_test_faults(
+    document: Document, at: Loc, stages: Mapping[str, StageDraft], stage: StageDraft, when: WhenBlock
+) -> Iterator[Mistake]:
+    test = stages[when.stage].test
+    if test is None:
+        message = f"`{when.stage}` is no test stage, and `score` is measured of those alone."
+        hint = "Watch a stage with `test`, or measure its agreement, verifier_score or answer."
+        yield document.mistake((*at, "when", "measure"), message, hint)
+    elif when.measure != "score":
+        message = f"`{when.stage}` is a test stage: it has no {when.measure}, but a score."
+        yield document.mistake((*at, "when", "measure"), message, "Write `measure: score`.")
+    elif stage.pool:
+        message = f"`{when.stage}` is a test stage: there are no votes to pool with."
+        yield document.mistake((*at, "pool"), message, "Leave `pool` out.")
+    elif not _written(test.stage, stages):
+        message = f"no model has a part in the answer that `{when.stage}` tests, so nothing could be mended."
+        yield document.mistake((*at, "when", "stage"), message, "Test a stage with `models`.")
+
+
+def _written(name: str, stages: Mapping[str, StageDraft]) -> bool:
+    """Return whether a model has a part in the answer of a stage; of needs in a circle, which are told elsewhere, too."""
+    seen, open_ = {name}, [name]
+    while open_:
+        stage = stages.get(open_.pop())
+        if stage is None or stage.asks_model:
+            return True
+        fresh = [need for need in stage.needs if need not in seen]
+        seen.update(fresh)
+        open_ += fresh
+    return False
 
 
 def _otherwise_faults(

@@ -6,7 +6,7 @@ So checks of one block run even where another one is wrong, and a user sees all 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -23,6 +23,7 @@ from agenttts.task.schema import (
     SharedByBlock,
     SplitsBlock,
     StageScoreBlock,
+    StageTestBlock,
     WhenBlock,
 )
 
@@ -59,6 +60,11 @@ def _sources(raw: Any) -> SplitsBlock | None:
     )
 
 
+def _measures(raw: Any) -> dict[str, FinalScoreBlock]:
+    found = {str(name): _part(FinalScoreBlock, one) for name, one in _block(raw, "measures").items()}
+    return {name: one for name, one in found.items() if one is not None}
+
+
 @dataclass(frozen=True)
 class StageDraft:
     """One stage; `None` for blocks that are missing or wrong."""
@@ -78,6 +84,12 @@ class StageDraft:
     otherwise: str | None = None
     shared_by: SharedByBlock | None = None
     optional: bool = False
+    test: StageTestBlock | None = None
+
+    @property
+    def asks_model(self) -> bool:
+        """See `StageBlock.asks_model`."""
+        return self.function is None and self.test is None
 
     @property
     def routed(self) -> bool:
@@ -109,6 +121,7 @@ class StageDraft:
             otherwise=raw["otherwise"] if isinstance(raw.get("otherwise"), str) else None,
             shared_by=_part(SharedByBlock, raw.get("shared_by")),
             optional=raw.get("optional") is True,
+            test=_part(StageTestBlock, raw.get("test")),
         )
 
 
@@ -126,6 +139,7 @@ class Draft:
     cards: Mapping[str, ModelCard]
     card_names: tuple[str, ...]
     """Names of all inline cards, also of those that are wrong."""
+    measures: Mapping[str, FinalScoreBlock] = field(default_factory=dict)
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Draft:
@@ -144,4 +158,5 @@ class Draft:
             budget=_part(BudgetBlock, raw.get("budget")),
             cards={name: card for name, card in cards.items() if card is not None},
             card_names=tuple(cards),
+            measures=_measures(raw),
         )

@@ -182,7 +182,10 @@ def _resolved(file: TaskFile, folder: Path, n_search: int | None, parts: Parts) 
         name: _counted(_resolved_stage(stage, folder), parts.search) for name, stage in file.stages.items()
     }
     score = _resolved_score(file.score, folder)
-    return file.model_copy(update={"stages": stages, "splits": splits, "models": {}, "score": score})
+    measures = {name: _resolved_score(one, folder) for name, one in file.measures.items()}
+    return file.model_copy(
+        update={"stages": stages, "splits": splits, "models": {}, "score": score, "measures": measures}
+    )
 
 
 def _counted(stage: StageBlock, problems: Sequence[Problem]) -> StageBlock:
@@ -195,7 +198,7 @@ def _counted(stage: StageBlock, problems: Sequence[Problem]) -> StageBlock:
 
 
 def _resolved_stage(stage: StageBlock, folder: Path) -> StageBlock:
-    if stage.function is not None:
+    if not stage.asks_model:
         return stage
     select = tuple(_resolved_select(block, folder) for block in stage.select)
     return stage.model_copy(

@@ -26,8 +26,12 @@ def verifier_blocks(draft: Draft | TaskFile) -> Iterator[tuple[Loc, VerifierBloc
         for index, select in enumerate(stage.select):
             for key, verifier in _of_way(select):
                 yield ("stages", name, "select", index, *key), verifier
+        if stage.test is not None:
+            yield ("stages", name, "test", "verifier"), stage.test.verifier
     if draft.score is not None:
         yield ("score", "verifier"), draft.score.verifier
+    for name, measure in draft.measures.items():
+        yield ("measures", name, "verifier"), measure.verifier
 
 
 def _of_way(select: SelectBlock | None) -> Iterator[tuple[Loc, VerifierBlock]]:

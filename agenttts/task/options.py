@@ -73,10 +73,11 @@ class WhenBlock(Block):
 
     stage: str
     """The stage that is watched; one of `needs`."""
-    measure: Literal["agreement", "verifier_score", "answer"] = "agreement"
+    measure: Literal["agreement", "verifier_score", "answer", "score"] = "agreement"
     """`agreement`: share of all samples, unparsed ones included, that hold the selected answer; `verifier_score`: what
     the selecting verifier gave the selected sample (unknown, as with one sample: the stage runs); `answer`: the answer
-    itself, read as a number and clipped to [0, 1], e.g. a difficulty (not a number: the stage runs)."""
+    itself, read as a number and clipped to [0, 1], e.g. a difficulty (not a number: the stage runs); `score`: of a test
+    stage. Where that is high enough, the stage passes on the answer that was tested."""
     below: tuple[Annotated[float, Field(ge=0, le=ALWAYS)], ...]
     """The stage runs where the measure is below this; several are searched. 0: never; above 1: always."""
 

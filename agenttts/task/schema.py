@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from agenttts.budgets.cards import ModelCard
 from agenttts.budgets.cost import Unit
@@ -17,12 +17,13 @@ from agenttts.models.base import SamplingParameters
 from agenttts.task.options import Block as _Block
 from agenttts.task.options import Count, SamplesRange, SharedByBlock, WhenBlock
 from agenttts.task.prompting import ModeBlock, PromptBlock, SamplingBlock
-from agenttts.task.ways import NEEDS_GOLD, CriticBlock, SelectBlock, VerifierBlock
+from agenttts.task.ways import NEEDS_GOLD, CriticBlock, SelectBlock, StageTestBlock, VerifierBlock
 
 __all__ = [
     "BudgetBlock",
     "CriticBlock",
     "DataBlock",
+    "FieldBlock",
     "FinalScoreBlock",
     "ModeBlock",
     "ParseBlock",
@@ -36,6 +37,7 @@ __all__ = [
     "SplitsBlock",
     "StageBlock",
     "StageScoreBlock",
+    "StageTestBlock",
     "TaskFile",
     "VerifierBlock",
     "WhenBlock",
@@ -45,6 +47,72 @@ __all__ = [
 FORMAT = 1
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 ModeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+
+class ParseBlock(_Block):
+    """How a completion becomes an answer. In YAML a bare word is short for `{rule: word}`."""
+
+    rule: Literal[
+        "text",
+        "regex",
+        "regex_all",
+        "json",
+        "last_number",
+        "numbers",
+        "choice",
+        "boxed",
+        "lines",
+        "code_block",
+        "function",
+    ] = "text"
+    pattern: str | None = None
+    """`regex`, `regex_all`: Python regular expression; the first group, or the whole match."""
+    path: str | None = None
+    """`json`: dotted path into the first JSON value of the completion, e.g. `answer.items.0`; `None`: the value."""
+    choices: tuple[str, ...] | None = None
+    """`choice`: the labels, e.g. [A, B, C, D]."""
+    label: str | None = None
+    """`numbers`: the word before the list, e.g. `Passages` for `Passages: [3], [17]`; a completion that is a list and
+    nothing else needs none. `None`: the numbers of the whole completion."""
+    language: str | None = None
+    """`code_block`: only blocks of this language."""
+    which: Literal["first", "last"] = "last"
+    """Which match counts, for `regex`, `choice`, `boxed` and `code_block`."""
+    function: str | None = None
+    """`function`: `file.py:name` beside the task file, or `module:name`; called with the text. Needs `--trust`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _word(cls, value: Any) -> Any:
+        return {"rule": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _complete(self) -> ParseBlock:
+        needed = {"regex": "pattern", "regex_all": "pattern", "choice": "choices", "function": "function"}
+        key = needed.get(self.rule)
+        if key is not None and not getattr(self, key):
+            raise ValueError(f"rule {self.rule} needs `{key}`")
+        return self
+
+
+class FieldBlock(_Block):
+    """A field of a problem that is made of another one. In YAML a bare word is short for `{from: word}`."""
+
+    source: str = Field(alias="from")
+    """Dotted path of the field as the source has it."""
+    parse: ParseBlock | None = None
+    """How its text is read, by the rules for completions (what is no text is read as JSON text); `None`: as it is."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _word(cls, value: Any) -> Any:
+        return {"from": value} if isinstance(value, str) else value
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        data["from"] = data.pop("source")
+        return data
 
 
 class DataBlock(_Block):
@@ -61,6 +129,8 @@ class DataBlock(_Block):
     id: str | None = None
     """Field that identifies a problem; `None`: `row-<number>` (`search-row-` and `test-row-` with two sources), and
     problems are told apart by their contents."""
+    fields: dict[str, FieldBlock] = {}
+    """Fields made of the source's, before anything else sees a row; one that has the name of a column replaces it."""
 
     @model_validator(mode="after")
     def _one_source(self) -> DataBlock:
@@ -87,48 +157,6 @@ class SplitsBlock(_Block):
     search: SplitBlock = SplitBlock()
     test: SplitBlock = SplitBlock()
     seed: int = 0
-
-
-class ParseBlock(_Block):
-    """How a completion becomes an answer. In YAML a bare word is short for `{rule: word}`."""
-
-    rule: Literal[
-        "text",
-        "regex",
-        "regex_all",
-        "json",
-        "last_number",
-        "choice",
-        "boxed",
-        "lines",
-        "code_block",
-        "function",
-    ] = "text"
-    pattern: str | None = None
-    """`regex`, `regex_all`: Python regular expression; the first group, or the whole match."""
-    path: str | None = None
-    """`json`: dotted path into the first JSON value of the completion, e.g. `answer.items.0`; `None`: the value."""
-    choices: tuple[str, ...] | None = None
-    """`choice`: the labels, e.g. [A, B, C, D]."""
-    language: str | None = None
-    """`code_block`: only blocks of this language."""
-    which: Literal["first", "last"] = "last"
-    """Which match counts, for `regex`, `choice`, `boxed` and `code_block`."""
-    function: str | None = None
-    """`function`: `file.py:name` beside the task file, or `module:name`; called with the text. Needs `--trust`."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _word(cls, value: Any) -> Any:
-        return {"rule": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _complete(self) -> ParseBlock:
-        needed = {"regex": "pattern", "regex_all": "pattern", "choice": "choices", "function": "function"}
-        key = needed.get(self.rule)
-        if key is not None and not getattr(self, key):
-            raise ValueError(f"rule {self.rule} needs `{key}`")
-        return self
 
 
 class StageScoreBlock(_Block):
@@ -164,7 +192,7 @@ class LengthsBlock(_Block):
 
 
 class StageBlock(_Block):
-    """One stage: an LLM step (`prompt`, `models`, ...) or a Python function (`function`)."""
+    """One stage: an LLM step (`prompt`, `models`, ...), a Python function (`function`) or a test (`test`)."""
 
     needs: tuple[str, ...] = ()
     """Stages whose answers this one uses."""
@@ -182,6 +210,8 @@ class StageBlock(_Block):
     function: str | None = None
     """`file.py:name` beside the task file, or `module:name`; called with (problem fields, answers by stage), returns
     the answer. Needs `--trust`. A function stage has no other key than `needs`, `score` and this one."""
+    test: StageTestBlock | None = None
+    """What is run on the answer of another stage. A test stage has no other key than `needs`, `score` and this one."""
     prompt: PromptBlock | None = None
     models: tuple[str, ...] = ()
     """Card names to choose from."""
@@ -217,11 +247,12 @@ class StageBlock(_Block):
 
     @model_validator(mode="after")
     def _one_kind(self) -> StageBlock:
-        if self.function is None and (self.prompt is None or not self.models):
-            raise ValueError("expected `prompt` and `models` (an LLM stage) or `function`")
-        extra = self.model_fields_set - {"needs", "function", "score"}
-        if self.function is not None and extra:
-            raise ValueError(f"a function stage takes no {', '.join(sorted(extra))}")
+        if self.asks_model and (self.prompt is None or not self.models):
+            raise ValueError("expected `prompt` and `models` (an LLM stage), `function` or `test`")
+        extra = self.model_fields_set - self.allowed_keys
+        if extra:
+            kind = "function" if self.function is not None else "test"
+            raise ValueError(f"a {kind} stage takes no {', '.join(sorted(extra))}")
         if self.pool and self.when is None:
             raise ValueError("`pool` needs `when`, which names the stage to vote together with")
         stops = self.sampling.stop or any(mode.stop for mode in self.modes.values())
@@ -236,6 +267,18 @@ class StageBlock(_Block):
                 "a stage with `shared_by` runs once per context: it takes no `when` and no `otherwise`"
             )
         return self
+
+    @property
+    def asks_model(self) -> bool:
+        """Whether it is an LLM stage: it is chosen for and costs something, unlike functions and tests."""
+        return self.function is None and self.test is None
+
+    @property
+    def allowed_keys(self) -> frozenset[str]:
+        """Keys that a stage of this kind may have."""
+        if self.asks_model:
+            return frozenset(type(self).model_fields)
+        return frozenset({"needs", "score", "test" if self.function is None else "function"})
 
     @property
     def routed(self) -> bool:
@@ -319,9 +362,32 @@ class TaskFile(_Block):
     stages: Annotated[dict[Name, StageBlock], Field(min_length=1)]
     """In the order of running; `needs` may only name stages of this mapping."""
     score: FinalScoreBlock
+    measures: dict[Name, FinalScoreBlock] = {}
+    """Further figures by name, told beside the score with their intervals; nothing is searched by them."""
     budget: BudgetBlock = BudgetBlock()
     planner: PlannerBlock | None = None
     """`None`: no planner, unless the command line names one."""
+
+    def passed_on(self, stage: str) -> str | None:
+        """Return the stage whose answer stands where this one's `when` fails; `None`: it has no `when`."""
+        when = self.stages[stage].when
+        if when is None:
+            return None
+        test = self.stages[when.stage].test
+        return when.stage if test is None else test.stage
+
+    def root(self, stage: str) -> str | None:
+        """Return the LLM stage that runs on every problem and decides, through conditions and tests, what comes here.
+
+        `None`: no model has a part in it.
+        """
+        block = self.stages[stage]
+        if block.test is not None:
+            return self.root(block.test.stage)
+        if not block.asks_model:
+            return next((root for need in block.needs if (root := self.root(need)) is not None), None)
+        decides = block.when.stage if block.when is not None else block.otherwise
+        return stage if decides is None else self.root(decides)
 
     def settings_before(self, stage: str) -> tuple[str, ...]:
         """Return the stages that a problem was not sent to when it comes to this one, in the order of asking."""
@@ -334,19 +400,27 @@ class TaskFile(_Block):
 
     @property
     def rated(self) -> dict[str, str]:
-        """Stage that problems are sent to by a rating -> the stage whose answer that is."""
-        whens = {name: block.when for name, block in self.stages.items() if block.routed}
-        return {name: when.stage for name, when in whens.items() if when is not None}
+        """Stage that problems are sent to by a rating or a test -> the LLM stage that this hangs on."""
+        whens = {name: block.when for name, block in self.stages.items() if block.when is not None}
+        return {
+            name: root
+            for name, when in whens.items()
+            if when.measure in {"answer", "score"} and (root := self.root(when.stage)) is not None
+        }
 
     @property
     def watched(self) -> dict[str, str]:
-        """Stage that runs on a condition -> the stage whose agreement, score or answer decides."""
+        """Stage that runs on a condition -> the LLM stage whose agreement, score, answer or tested answer decides.
+
+        Where that one runs on a condition itself, the one before it that runs always (see `root`).
+        """
         found = {}
         for name, block in self.stages.items():
             deciding = [block, *(self.stages[other] for other in self.settings_before(name))]
             whens = [one.when for one in deciding if one.when is not None]
-            if whens:
-                found[name] = whens[0].stage
+            root = self.root(whens[0].stage) if whens else None
+            if root is not None:
+                found[name] = root
         return found
 
     @model_validator(mode="before")

@@ -157,7 +157,7 @@ class Task:
     @property
     def llm_stages(self) -> tuple[str, ...]:
         """Names of the stages that call models, in the order of the file."""
-        return tuple(name for name, stage in self.file.stages.items() if stage.function is None)
+        return tuple(name for name, stage in self.file.stages.items() if stage.asks_model)
 
     @property
     def scored_stage(self) -> str:
@@ -274,10 +274,12 @@ def _written_out(file: TaskFile) -> dict[str, Any]:
     if file.planner is not None:  # there `null` is not the default
         data["planner"] = file.planner.model_dump(mode="json")
     for name, stage in file.stages.items():
-        if stage.function is not None:  # takes no other key
+        if not stage.asks_model:
             data["stages"][name] = stage.model_dump(
-                mode="json", exclude_none=True, include={"needs", "function", "score"}
+                mode="json", exclude_none=True, include=set(stage.allowed_keys)
             )
+    if not file.measures:  # earlier versions refuse keys that they do not know
+        del data["measures"]
     return data
 
 

@@ -189,7 +189,7 @@ def with_cards(document: Document) -> WithCards:
     """Return a task file with the cards of verifiers that it names written into it, and what is wrong with them."""
     found = WithCards(document)
     parts = {
-        key: found.resolve({key: value}, ())[key] if key in {"stages", "score"} else value
+        key: found.resolve({key: value}, ())[key] if key in {"stages", "score", "measures"} else value
         for key, value in document.data.items()
     }
     found.document = replace(document, data=parts)

@@ -42,7 +42,8 @@ def _stage_of(draft: Draft, at: Loc) -> str:
     """Return the stage whose samples the verifier at a place scores."""
     if at[0] == "stages":
         return str(at[1])
-    named = draft.score.stage if draft.score is not None else None
+    score = draft.measures.get(str(at[1])) if at[0] == "measures" else draft.score
+    named = score.stage if score is not None else None
     return named or (list(draft.stages) or [""])[-1]
 
 

@@ -16,7 +16,16 @@ from agenttts.task.options import Block as _Block
 from agenttts.task.options import Count
 from agenttts.task.prompting import PromptBlock, SamplingBlock
 
-__all__ = ["KNOBS", "NEEDS_GOLD", "STEPWISE", "CriticBlock", "SelectBlock", "VerifierBlock", "the"]
+__all__ = [
+    "KNOBS",
+    "NEEDS_GOLD",
+    "STEPWISE",
+    "CriticBlock",
+    "SelectBlock",
+    "StageTestBlock",
+    "VerifierBlock",
+    "the",
+]
 
 T = TypeVar("T")
 
@@ -183,8 +192,43 @@ _READ_BY: Mapping[str, frozenset[str]] = {
 """Setting -> the verifiers that read it. Elsewhere it would say what is not done, and as a list make ways that are one."""
 NEEDS_GOLD = frozenset({"exact", "set_f1", "token_f1", "numeric", "choice", "math"})
 """Verifiers that compare with a gold field; they cannot select, because production has no gold."""
+ASKS_MODEL = frozenset({"tiny_prm", "judge", "orm", "prm", "gen_prm"})
+"""Verifiers that ask models, which cost something."""
 STEPWISE = frozenset({"tiny_prm", "prm", "gen_prm"})
 """Verifiers that score the beginning of a reply, so that a search over steps can be led by them."""
+
+
+class StageTestBlock(_Block):
+    """A test stage: it asks no model and runs a verifier on what another stage answered.
+
+    Its answer is a mapping: `passed` (the score is 1), `score` (a number in [0, 1]) and `feedback` (what the verifier
+    says, for a model that is to mend the answer).
+    """
+
+    stage: str
+    """The stage that is tested; one of `needs`."""
+    verifier: VerifierBlock
+    """Any that needs no gold, asks no model and scores an answer by itself."""
+
+    @model_validator(mode="after")
+    def _usable(self) -> StageTestBlock:
+        kind = self.verifier.kind
+        if kind in NEEDS_GOLD or kind == "recorded":
+            raise ValueError(
+                f"{kind} compares with gold, which production has not: a test takes no such verifier"
+            )
+        if kind in ASKS_MODEL:
+            raise ValueError(
+                f"{kind} asks a model, and a test stage asks none: write a stage with a `prompt`, or let a `select` "
+                "use this verifier"
+            )
+        if kind in {"agreement", "self_certainty"}:
+            raise ValueError(
+                f"{kind} judges samples by how they were drawn, and a test sees the answer alone"
+            )
+        if several := self.verifier.knobs:
+            raise ValueError(f"`{several[0]}` of a test takes one value")
+        return self
 
 
 class CriticBlock(_Block):

@@ -125,7 +125,8 @@ def _must_not_know(task: Task, block: VerifierBlock) -> None:
 
 def _scoring_tests(task: Task) -> set[str | None]:
     """Return the fields with the tests by which stages and the task are scored."""
-    scores = (task.file.score, *(stage.score for stage in task.file.stages.values()))
+    file = task.file
+    scores = (file.score, *file.measures.values(), *(stage.score for stage in file.stages.values()))
     return {score.verifier.tests for score in scores if score is not None}
 
 

@@ -21,7 +21,7 @@ BROKEN = {
     ),
     "unknown key": (
         [("n_samples: [1, 4]", "colour: red")],
-        "sums.yaml:15: stages.draft.colour: unknown key.\nKnown keys here: needs, when, otherwise, pool, shared_by, optional, function, prompt, models, modes, n_samples, "
+        "sums.yaml:15: stages.draft.colour: unknown key.\nKnown keys here: needs, when, otherwise, pool, shared_by, optional, function, test, prompt, models, modes, n_samples, "
         "sampling, parse, select, score, lengths.",
     ),
     "unknown model": (

@@ -159,12 +159,14 @@ def _compose(
 ) -> tuple[tuple[StageFit, ...], Composition | None, tuple[Composition, ...]]:
     """Return the stages' fits, the expected composition and draws of it; nothing where the final stage has no gold.
 
-    Nothing either where problems are sent to stages by a rating, or a stage may be left out: a composition knows no
-    answers but right and wrong ones that one stage hands to the next.
+    Nothing either where problems are sent to stages by a rating or a test, or a stage may be left out: a composition
+    knows no answers but right and wrong ones that one stage hands to the next, by their agreement.
     """
     space = samples.space
     final = space.structure.final
-    if final is None or final not in samples.gold or space.structure.routes or space.structure.optional:
+    structure = space.structure
+    sent = structure.routes or structure.optional or "score" in structure.measures.values()
+    if final is None or final not in samples.gold or sent:
         return (), None, ()
     order = samples.upstream(final)
     sketches = sketch_laws(archive)
