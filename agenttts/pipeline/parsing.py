@@ -14,6 +14,7 @@ from typing import Any
 
 import regex
 
+from agenttts.pipeline.numbered import numbers
 from agenttts.task.schema import ParseBlock
 from agenttts.verifiers.equality import format_number, step_into
 
@@ -60,6 +61,7 @@ def rule_text(block: ParseBlock) -> str:
         "regex": block.pattern,
         "regex_all": block.pattern,
         "json": block.path,
+        "numbers": block.label,
         "function": block.function,
     }
     found = detail.get(block.rule)
@@ -83,6 +85,7 @@ def make_parser(block: ParseBlock, function: Callable[[str], Any] | None = None)
         "regex_all": _regex_all(block),
         "json": lambda text: _json(text, block.path),
         "last_number": _last_number,
+        "numbers": lambda text: numbers(text, block.label),
         "choice": _choice(block),
         "boxed": lambda text: _pick(_boxed(text), block.which),
         "lines": _lines,
