@@ -74,9 +74,6 @@ class ParseBlock(_Block):
     label: str | None = None
     """`numbers`: the word before the list, e.g. `Passages` for `Passages: [3], [17]`; a completion that is a list and
     nothing else needs none. `None`: the numbers of the whole completion."""
-    label: str | None = None
-    """`numbers`: the word before the list, e.g. `Passages` for `Passages: [3], [17]`; a completion that is a list and
-    nothing else needs none. `None`: the numbers of the whole completion."""
     language: str | None = None
     """`code_block`: only blocks of this language."""
     which: Literal["first", "last"] = "last"
