@@ -43,7 +43,7 @@ from agenttts.study.statistics import sign_flip_p
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["compare_records", "compare_results"]
+__all__ = ["compare_records", "compare_results", "summarise_records"]
 
 
 def compare_records(
@@ -54,7 +54,7 @@ def compare_records(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Comparison:
-    """Compare allocators by their runs.
+    """Compare allocators by their runs, each pair of them tested.
 
     Args:
         records: Runs; order of allocators is the order in which they first come. Runs of one seed are pairs.
@@ -67,27 +67,50 @@ def compare_records(
     Raises:
         ValueError: There are no records, two of the same allocator and seed, or true scores in some of them only.
     """
+    summary = summarise_records(
+        records, target=target, best_known=best_known, confidence=confidence, seed=seed
+    )
+    groups, best = _groups(summary.records), summary.best_known
+    rules = _Rules(best - target, best, confidence, seed)
+    pairs = [_pair(a, groups[a], b, groups[b], rules) for a, b in combinations(groups, 2)]
+    notes = (*_few_seeds_notes(pairs, confidence), *summary.notes)
+    return replace(summary, pairs=tuple(_corrected(pairs, confidence)), notes=notes)
+
+
+def summarise_records(
+    records: Sequence[RunRecord],
+    *,
+    target: float = 0.01,
+    best_known: float | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Comparison:
+    """As `compare_records`, without tests of pairs."""
     told = _lacking_notes(records)
     if records and all(record.lacking for record in records):
         records, best_known = [replace(record, lacking="") for record in records], None
     truth_known = _check(records, best_known)
     finals = [record.found for record in records if not math.isnan(record.found)]
     best = best_known if best_known is not None else max(finals, default=0.0)
-    groups: dict[str, dict[int, RunRecord]] = {}
-    for record in records:
-        groups.setdefault(record.allocator, {})[record.seed] = record
+    groups = _groups(records)
     rules = _Rules(best - target, best, confidence, seed)
-    pairs = [_pair(a, groups[a], b, groups[b], rules) for a, b in combinations(groups, 2)]
     return Comparison(
         records=tuple(records),
         summaries=tuple(_summary(name, list(runs.values()), rules) for name, runs in groups.items()),
-        pairs=tuple(_corrected(pairs, confidence)),
+        pairs=(),
         target=target,
         best_known=best,
         truth_known=truth_known,
         confidence=confidence,
-        notes=(*told, *_notes(groups, pairs, confidence)),
+        notes=(*told, *_notes(groups)),
     )
+
+
+def _groups(records: Sequence[RunRecord]) -> dict[str, dict[int, RunRecord]]:
+    groups: dict[str, dict[int, RunRecord]] = {}
+    for record in records:
+        groups.setdefault(record.allocator, {})[record.seed] = record
+    return groups
 
 
 def compare_results(
@@ -313,18 +336,19 @@ def _lacking_notes(records: Sequence[RunRecord]) -> list[str]:
     ]
 
 
-def _notes(
-    groups: Mapping[str, Mapping[int, RunRecord]], pairs: Sequence[PairResult], confidence: float
-) -> list[str]:
+def _few_seeds_notes(pairs: Sequence[PairResult], confidence: float) -> list[str]:
     n_tests = sum(len(pair.tests) for pair in pairs)
     fewest = fewest_seeds(n_tests, confidence)
+    if not any(pair.tests and max(test.n_seeds for test in pair.tests) < fewest for pair in pairs):
+        return []
+    return [
+        f"With {n_tests} tests at {confidence:.0%}, fewer than {fewest} common seeds cannot show any difference, "
+        "however large: take more seeds or fewer allocators."
+    ]
+
+
+def _notes(groups: Mapping[str, Mapping[int, RunRecord]]) -> list[str]:
     notes = []
-    few = [pair for pair in pairs if pair.tests and max(test.n_seeds for test in pair.tests) < fewest]
-    if few:
-        notes.append(
-            f"With {n_tests} tests at {confidence:.0%}, fewer than {fewest} common seeds cannot show any difference, "
-            "however large: take more seeds or fewer allocators."
-        )
     for name, runs in groups.items():
         n_empty = sum(math.isnan(run.found) for run in runs.values() if not run.lacking)
         if n_empty:

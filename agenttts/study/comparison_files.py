@@ -26,9 +26,20 @@ if TYPE_CHECKING:
     from agenttts.study.comparison_runs import ComparisonResult, RunOutcome
     from agenttts.study.comparison_values import Comparison, PairTest, RunRecord
 
-__all__ = ["write_tables"]
+__all__ = ["write_run_tables", "write_tables"]
 
 Row = Mapping[str, object]
+
+
+def write_run_tables(result: ComparisonResult) -> None:
+    """Write the tables of studies and of trials alone.
+
+    Raises:
+        RunError: They cannot be written.
+    """
+    _write(result.folder / "runs.csv", list(_runs(result)))
+    if result.comparison is not None:
+        _write(result.folder / "curves.csv", _curves(result.comparison, result.unit.value))
 
 
 def write_tables(result: ComparisonResult) -> None:
@@ -37,10 +48,8 @@ def write_tables(result: ComparisonResult) -> None:
     Raises:
         RunError: They cannot be written.
     """
-    runs = list(_runs(result))
-    _write(result.folder / "runs.csv", runs)
+    write_run_tables(result)
     if result.comparison is not None:
-        _write(result.folder / "curves.csv", _curves(result.comparison, result.unit.value))
         _write(result.folder / "pairs.csv", _pairs(result.comparison))
 
 

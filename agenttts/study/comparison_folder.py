@@ -72,12 +72,12 @@ def spend_unit(options: Mapping[str, StudyOptions]) -> Unit:
     return Unit.GFLOPS if unit is Unit.PAPER else unit
 
 
-def default_name(task: Task, options: Mapping[str, StudyOptions]) -> str:
+def default_name(task: Task, options: Mapping[str, StudyOptions], kind: str = "compare") -> str:
     """Return the name of a comparison: of what all its studies have in common, so that more can be added later."""
     digest = hashlib.sha256(
         json.dumps([task.digest, _common(options)[0]], sort_keys=True).encode()
     ).hexdigest()
-    return f"compare-{task.file.name}-{digest[:8]}"
+    return f"{kind}-{task.file.name}-{digest[:8]}"
 
 
 def _common(options: Mapping[str, StudyOptions]) -> tuple[dict[str, Any], dict[str, Any] | None]:

@@ -51,6 +51,12 @@ class ComparisonRequest:
     endpoint: str | None = None
     source: str | None = None
     trust: bool = False
+    kind: str = "compare"
+    """What the default name of the folder begins with."""
+    reuse_estimation: bool = True
+    """See `StudyOptions`."""
+    planner_is_counted: bool = True
+    """Spend to the target counts calls to the planner; else its card need not tell what they cost."""
 
     @property
     def names(self) -> list[str]:
@@ -80,8 +86,9 @@ def prepare_comparison(request: ComparisonRequest) -> ComparisonFolder:
         unit=unit_of(request.budget),
     )
     options = _options(request, task)
-    _require_planner_costs(options)
-    out = run_folder(request.out if request.out is not None else default_name(task, options))
+    if request.planner_is_counted:
+        _require_planner_costs(options)
+    out = run_folder(request.out if request.out is not None else default_name(task, options, request.kind))
     return open_comparison(out, task, options, request.store)
 
 
@@ -161,4 +168,4 @@ def _of_one(request: ComparisonRequest, task: Task, name: str, *, asks: bool) ->
         planner_prompts=request.planner_prompts if asks else None,
         planner_timeout_s=request.planner_timeout_s if asks else None,
     )
-    return replace(options, batch=request.batch)
+    return replace(options, batch=request.batch, reuse_estimation=request.reuse_estimation)

@@ -37,6 +37,7 @@ __all__ = [
     "left_out",
     "outcomes",
     "paid",
+    "paid_parts",
     "read_record",
     "run_studies",
 ]
@@ -56,6 +57,8 @@ class RunOutcome:
     exit_code: int = 0
     spent: Cost = Cost()
     """What it would have paid alone."""
+    spent_on_task: Cost = Cost()
+    """The same without its planner."""
     plan: Allocation | None = None
     n_trials: int = 0
     planner_calls: int = 0
@@ -219,6 +222,7 @@ def _outcome(folder: ComparisonFolder, allocator: str, seed: int) -> RunOutcome:
         status=_ENDINGS.get(status, "unfinished"),
         message="" if state.ended is None else str(state.ended["message"]),
         spent=Cost() if state.spent is None else Cost(**state.spent),
+        spent_on_task=Cost(**(state.spent_on_task or state.spent or {})),
         plan=None if best is None else best.allocation,
         n_trials=len(state.archive.trials),
         planner_calls=_planner_total(state, "calls"),
@@ -259,7 +263,13 @@ def _planner_total(state: StudyState, key: str) -> int:
 
 def paid(folder: ComparisonFolder, runs: Sequence[RunOutcome]) -> Cost:
     """Return what the comparison has really paid, over all its runs: shared draws once, and every planner call."""
+    return total(paid_parts(folder, runs))
+
+
+def paid_parts(folder: ComparisonFolder, runs: Sequence[RunOutcome]) -> tuple[Cost, Cost]:
+    """Return what was really paid, see `paid`, in two parts: for draws, and for calls to planners."""
     from agenttts.budgets.cost_model import CostModel
+    from agenttts.study.planner import PURPOSE
 
     planner = folder.planner
     model = CostModel({**folder.task.cards, **({} if planner is None else {planner.name: planner})})
@@ -267,7 +277,9 @@ def paid(folder: ComparisonFolder, runs: Sequence[RunOutcome]) -> Cost:
         1
     ) as pool:  # a thread of its own: a notebook has an event loop running in this one
         calls = pool.submit(asyncio.run, _paid_calls(folder, runs)).result()
-    return model.nothing() + total(model.charge(call.model, call.usage) for call in calls)
+    draws = [model.charge(call.model, call.usage) for call in calls if call.purpose != PURPOSE]
+    advice = [model.charge(call.model, call.usage) for call in calls if call.purpose == PURPOSE]
+    return total([CostModel(folder.task.cards).nothing(), *draws]), total(advice)
 
 
 async def _paid_calls(folder: ComparisonFolder, runs: Sequence[RunOutcome]) -> list[PaidCall]:
@@ -294,10 +306,12 @@ async def _paid_calls(folder: ComparisonFolder, runs: Sequence[RunOutcome]) -> l
 # --- reading -----------------------------------------------------------------------------------------------------
 
 
-def read_record(path: Path, unit: Unit, truth: Truth | None = None) -> RunRecord | None:
+def read_record(
+    path: Path, unit: Unit, truth: Truth | None = None, *, with_planner: bool = True
+) -> RunRecord | None:
     """Return the record of the study in a folder; `None` where it has no trial.
 
-    Trials of one round run at the same time: all of them count as bought by the end of the round, so that the order in
+    Spend counts calls to the planner, or leaves them out, as `with_planner` says. Trials of one round run at the same time: all of them count as bought by the end of the round, so that the order in
     which they happened to finish has no say.
 
     Raises:
@@ -320,11 +334,11 @@ def read_record(path: Path, unit: Unit, truth: Truth | None = None) -> RunRecord
         allocator=contender_name(options.allocator, options.switches),
         seed=options.seed,
         best=tuple(math.nan if leader is None else leader.score for leader in leaders),
-        spend=_spend(events, state, unit),
+        spend=_spend(events, state, unit, "spent" if with_planner else "spent_on_task"),
         truth=scores,
         lacking="" if lacking is None else str(lacking),
         test=None if final is None or final["invalid"] or not final["scores"] else dict(final["scores"]),
-        planner_spend=_planner_spend(state, unit),
+        planner_spend=_planner_spend(state, unit) if with_planner else None,
     )
 
 
@@ -347,20 +361,23 @@ def amount_or_none(cost: Cost | None, unit: Unit) -> float | None:
         return None
 
 
-def _spend(events: Sequence[Mapping[str, Any]], state: StudyState, unit: Unit) -> tuple[float, ...]:
+def _spend(
+    events: Sequence[Mapping[str, Any]], state: StudyState, unit: Unit, bill: str
+) -> tuple[float, ...]:
     by_trial: dict[int, float] = {}
     for event in events:
         if event["event"] == "trial":
-            by_trial.setdefault(event["trial"]["number"], amount(Cost(**event["spent"]), unit))
+            spent = event.get(bill) or event["spent"]  # studies without a planner have one bill
+            by_trial.setdefault(event["trial"]["number"], amount(Cost(**spent), unit))
     first_of = {
         event["first"] + i: event["first"] for event in state.rounds for i in range(len(event["proposals"]))
     }
     by_round: dict[int, float] = {}
-    for number, spent in by_trial.items():
+    for number, value in by_trial.items():
         place = first_of.get(number, number)
-        by_round[place] = max(by_round.get(place, 0.0), spent)
+        by_round[place] = max(by_round.get(place, 0.0), value)
     spends: list[float] = []
     for trial in state.archive.trials:
-        spent = by_round[first_of.get(trial.number, trial.number)]
-        spends.append(max([spent, *spends[-1:]]))
+        so_far = by_round[first_of.get(trial.number, trial.number)]
+        spends.append(max([so_far, *spends[-1:]]))
     return tuple(spends)

@@ -16,6 +16,7 @@ from agenttts.budgets.cost import Budget, Cost, amount
 from agenttts.errors import CardError, InputError, PlanError
 from agenttts.study.evaluate import Evaluation, evaluate
 from agenttts.study.events import EVENTS_FILE
+from agenttts.study.figures import Figure, measure_figures, stage_figures
 from agenttts.study.statistics import Interval, mean_interval
 from agenttts.study.study import PLAN_FILE, RUNS
 from agenttts.task.reading import nearest
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from agenttts.pipeline.plan import Plan
     from agenttts.task.task import Task
 
-__all__ = ["PlanScore", "Split", "load_plan", "score_plan"]
+__all__ = ["PlanScore", "Split", "drawing", "load_plan", "score_plan"]
 
 Split = Literal["test", "search"]
 
@@ -50,6 +51,16 @@ class PlanScore:
     """How samples were shared out across problems, by stage; empty where every problem got what the plan says."""
     average: Budget | None = None
     """The average budget that they were shared out under, where one was given."""
+
+    @property
+    def measures(self) -> dict[str, Figure]:
+        """The task's `measures` by name, over the scored problems."""
+        return measure_figures(self.evaluation.measures, self.evaluation.unmeasured)
+
+    @property
+    def stages(self) -> dict[str, Figure]:
+        """Scores of the stages that have a `score` of their own, over the scored problems on which they ran."""
+        return stage_figures(self.evaluation.stage_scores, self.plan.task.file)
 
 
 def load_plan(
@@ -132,7 +143,12 @@ async def score_plan(
     """
     task = plan.task
     problems = (task.test() if split == "test" else task.search)[:n]
-    async with _drawing(task, store_url) as (clients, sampler, cost_model, ledger):
+    async with drawing(task, store_url, f"evaluate-{task.digest[:16]}") as (
+        clients,
+        sampler,
+        cost_model,
+        ledger,
+    ):
         spreads: tuple[Spread, ...] = ()
         if share_out:
             made = await _shared_out(
@@ -203,10 +219,10 @@ def share_of(plan: Plan, budget: Budget | None) -> float:
 
 
 @asynccontextmanager
-async def _drawing(
-    task: Task, store_url: str
+async def drawing(
+    task: Task, store_url: str, payer: str
 ) -> AsyncIterator[tuple[Clients, StoredSampler, CostModel, SpendingLedger]]:
-    """Give all that draws samples of a task's models, and let go of it afterwards."""
+    """Give all that draws samples of a task's models, billed in the store to `payer`, and let go of it afterwards."""
     from agenttts.budgets.cost_model import CostModel
     from agenttts.budgets.ledger import SpendingLedger
     from agenttts.models.clients import Clients
@@ -222,7 +238,7 @@ async def _drawing(
         stack.push_async_callback(clients.aclose)
         yield (
             clients,
-            StoredSampler(clients, store, ledger, f"evaluate-{task.digest[:16]}"),
+            StoredSampler(clients, store, ledger, payer),
             cost_model,
             ledger,
         )
