@@ -44,6 +44,7 @@ ABOUT = {
     "tiny_prm": "the reward model of the tiny family",
     "self_certainty": "how sure the model was of its own tokens",
     "agreement": "the share of samples with the same answer",
+    "similarity": "how like a problem field the answer is, by their embeddings (`model`, `field`)",
 }
 """By kind: what it does."""
 LABEL = 12

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["TINY_PRM", "ModelCard", "Price", "RewardBlock", "Speed"]
+__all__ = ["TINY_PRM", "EmbeddingBlock", "ModelCard", "Price", "RewardBlock", "Speed"]
 
 TINY_PRM = "tiny/prm"
 """The reward model of the tiny family."""
@@ -94,26 +94,44 @@ class RewardBlock(_Block):
         return self
 
 
+class EmbeddingBlock(_Block):
+    """How an embedding model is asked. All of it but `batch` is part of the identity of its vectors."""
+
+    dimensions: Annotated[int, Field(ge=1)] | None = None
+    """Length of the vectors, where the model lets one choose it; `None`: the model's own."""
+    max_input_tokens: Annotated[int, Field(ge=1)] | None = None
+    """The most that the model reads, by the card's `token_counter`: a longer text is cut, and the score says so. `None`:
+    texts are sent whole, and one that the server refuses is unscored."""
+    batch: Annotated[int, Field(ge=1)] = 1
+    """Most texts in one request. The server reports one sum for all of them, which is split by `token_counter`, so more
+    than 1 wants a counter that is exact; with 1, every text has its own bill."""
+    extra: dict[str, Any] = {}
+    """Further fields of the request, e.g. `truncate_prompt_tokens: 512` of vLLM."""
+
+
 class ModelCard(_Block):
     """One model as one endpoint serves it."""
 
     name: str
     """Name in task files, plans and reports, e.g. `qwen2.5-7b`. In YAML it is the key of the card."""
-    source: Literal["tiny", "openai", "litellm", "recorded", "reward"]
+    source: Literal["tiny", "openai", "litellm", "recorded", "reward", "embedding"]
     """`tiny`: in-process; `openai`: any OpenAI-compatible endpoint; `litellm`: every other provider;
-    `recorded`: a table of recorded draws; `reward`: a reward model over HTTP, asked as `reward` says."""
+    `recorded`: a table of recorded draws; `reward`: a reward model over HTTP, asked as `reward` says; `embedding`: a
+    model that makes vectors of texts, behind `/embeddings` of an OpenAI-compatible endpoint."""
     model_id: str | None = None
     """The name that the endpoint knows; `None`: the name of the card."""
     base_url: str | None = None
-    """For `openai` (and, where wanted, `litellm`); `None`: the provider's own, or `OPENAI_BASE_URL`. For `reward`;
-    `None`: http://127.0.0.1:8000, where vLLM serves."""
+    """For `openai`, `embedding` (and, where wanted, `litellm`); `None`: the provider's own, or `OPENAI_BASE_URL`. For
+    `reward`; `None`: http://127.0.0.1:8000, where vLLM serves."""
     api_key_env: str | None = None
-    """Environment variable that holds the key; `None`: `OPENAI_API_KEY` for `openai`, the provider's own for
+    """Environment variable that holds the key; `None`: `OPENAI_API_KEY` for `openai` and `embedding`, the provider's own for
     `litellm`, no key for `reward`. The key itself never stands in a file."""
     table: str | None = None
     """For `recorded`: path of the CSV or Parquet table (also gzipped)."""
     reward: RewardBlock | None = None
     """For `reward`."""
+    embedding: EmbeddingBlock | None = None
+    """For `embedding`; `None`: its defaults."""
 
     parameters: Positive | None = None
     active_parameters: Positive | None = None
@@ -154,11 +172,15 @@ class ModelCard(_Block):
             )
         if self.source != "reward" and self.reward is not None:
             raise ValueError("`reward` is read with `source: reward` alone")
+        if self.source != "embedding" and self.embedding is not None:
+            raise ValueError("`embedding` is read with `source: embedding` alone")
         return self
 
     @property
-    def judges(self) -> Literal["answer", "steps"] | None:
-        """What a reward model scores; `None`: the model writes."""
+    def judges(self) -> Literal["answer", "steps", "texts"] | None:
+        """What a model that only reads looks at: reward models at answers or steps; `None`: the model writes."""
+        if self.source == "embedding":
+            return "texts"
         if self.reward is not None and self.source == "reward":
             return self.reward.scores
         return "steps" if self.source == "tiny" and self.served_as == TINY_PRM else None

@@ -49,7 +49,7 @@ class Setting:
     fields: Collection[str] | None
     """Fields of the data; `None`: not known, because the data cannot be read."""
     rewards: Mapping[str, str] = field(default_factory=lambda: {TINY_PRM: "steps"})
-    """Cards of models that score and cannot write, and whether they judge `steps` or the `answer`."""
+    """Cards of models that only read, and what they look at (`ModelCard.judges`)."""
 
 
 def check_names(setting: Setting) -> Iterator[Mistake]:
@@ -144,10 +144,16 @@ def _models(setting: Setting, at: Loc, stage: StageDraft) -> Iterator[Mistake]:
 
 
 def _cannot_write(setting: Setting, at: Loc, model: str) -> Mistake:
-    kind = {"steps": "prm", "answer": "orm"}[setting.rewards[model]]
-    verifier = "tiny_prm" if model == TINY_PRM else f"{{kind: {kind}, model: {model}}}"
+    kind = _KINDS[setting.rewards[model]]
+    more = ", field: FIELD" if kind == "similarity" else ""
+    verifier = "tiny_prm" if model == TINY_PRM else f"{{kind: {kind}, model: {model}{more}}}"
     hint = f"Name it in `select`, e.g. {{kind: best_of_n, verifier: {verifier}}}."
-    return setting.document.mistake(at, f"`{model}` scores samples and cannot write any.", hint)
+    does = "makes vectors of texts" if kind == "similarity" else "scores samples"
+    return setting.document.mistake(at, f"`{model}` {does} and cannot write any.", hint)
+
+
+_KINDS = {"steps": "prm", "answer": "orm", "texts": "similarity"}
+"""What a model that only reads looks at -> the verifier that asks it."""
 
 
 def _named(setting: Setting) -> Iterator[Mistake]:
@@ -269,6 +275,8 @@ def _verifier(setting: Setting, at: Loc, verifier: VerifierBlock) -> Iterator[Mi
         yield from _function(setting, (*at, "function"), verifier.function)
     if verifier.tests is not None:
         yield from _tests(setting, (*at, "tests"), verifier.tests)
+    if verifier.field is not None:
+        yield from _tests(setting, (*at, "field"), verifier.field)
     if verifier.json_schema is not None:
         import jsonschema
 
@@ -309,9 +317,12 @@ def _tests(setting: Setting, at: Loc, path: str) -> Iterator[Mistake]:
 
 def _model_of_verifier(setting: Setting, at: Loc, kind: str, model: str) -> Iterator[Mistake]:
     """Yield a model that cannot do what a verifier asks of it: to score, or to write."""
-    judged, wanted = setting.rewards.get(model), {"orm": "answer", "prm": "steps"}.get(kind)
+    judged = setting.rewards.get(model)
+    wanted = next((looked_at for looked_at, asking in _KINDS.items() if asking == kind), None)
     if wanted is None and judged is not None:
         yield _cannot_write(setting, (*at, "model"), model)
+    elif wanted != judged and "texts" in {wanted, judged}:
+        yield from _embedding_or_not(setting, (*at, "model"), model, judged)
     elif wanted is not None and judged is None:
         hint = "Name a card with `source: reward`, or ask this model as a judge: {kind: judge, model: ...}."
         yield setting.document.mistake((*at, "model"), f"`{model}` is no reward model.", hint)
@@ -319,6 +330,15 @@ def _model_of_verifier(setting: Setting, at: Loc, kind: str, model: str) -> Iter
         message = f"`{model}` gives scores of the {judged}, and {kind} needs those of the {wanted}."
         other = {"steps": "prm", "answer": "orm"}[str(judged)]
         yield setting.document.mistake((*at, "model"), message, f"Use `kind: {other}`.")
+
+
+def _embedding_or_not(setting: Setting, at: Loc, model: str, judged: str | None) -> Iterator[Mistake]:
+    if judged == "texts":
+        message = f"`{model}` makes vectors of texts and is no reward model."
+        yield setting.document.mistake(at, message, "Use `kind: similarity` with its `field`.")
+    else:
+        hint = "Name a card with `source: embedding`, such as text-embedding-3-small."
+        yield setting.document.mistake(at, f"`{model}` is no embedding model.", hint)
 
 
 def _function(setting: Setting, at: Loc, reference: str) -> Iterator[Mistake]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from agenttts.budgets.cost import Unit
 from agenttts.budgets.loading import CardBook, card_mistakes, load_cards, with_folder
 from agenttts.errors import Mistake, TaskFileError
 from agenttts.pipeline.base import Problem
-from agenttts.task.checks import Setting, check_cards, check_gold, check_gold_fields, check_names
-from agenttts.task.data import DataFileError, Table, id_fields, read_sources
+from agenttts.task.checks import Setting, check_cards, check_fields, check_gold, check_gold_fields, check_names
 from agenttts.task.drafts import Draft
 from agenttts.task.naming import named_cards
+from agenttts.task.problems import NOT_READ, ReadProblems, counted, read_problems, with_replacement
 from agenttts.task.reading import Document, missing_file, nearest, read_document, read_text
 from agenttts.task.schema import (
     PromptBlock,
@@ -24,8 +24,9 @@ from agenttts.task.schema import (
     VerifierBlock,
 )
 from agenttts.task.sharing import queries_per_context, sharing_faults
-from agenttts.task.splits import Complaint, Parts, divide
-from agenttts.task.task import Task
+from agenttts.task.sources import Replacement, SplitName, locate_data
+from agenttts.task.splits import Parts
+from agenttts.task.task import Task, import_function
 from agenttts.task.verifier_cards import with_cards
 from agenttts.task.way_faults import continuing_faults
 from agenttts.task.wording import validated
@@ -40,6 +41,8 @@ def load_task(
     served_by: tuple[str | None, str | None],
     n_search: int | None,
     unit: Unit | None,
+    data: str | Path | None = None,
+    needs: SplitName | None = None,
 ) -> Task:
     """Read and check one task file; see `Task.load`.
 
@@ -49,33 +52,38 @@ def load_task(
         served_by: Endpoint and source in place of the cards'; `None`: the cards'.
         n_search: In place of `splits.search.n`; `None`: what stands there.
         unit: That cards must be able to be billed in; `None`: the one that the file names, if it does.
+        data: File or folder in place of the task's sources, see `agenttts.task.sources.locate_data`.
+        needs: The only split that is asked for; `None`: both are.
 
     Raises:
         TaskFileError: Holds every mistake in the task file, its data and the card files.
+        DataError: There is nothing at `data`, or a folder that lacks a file which is needed.
     """
     named = with_cards(read_document(path))
     document = named.document
     folder = path.resolve().parent
-    file, data, mistakes = validated(document, TaskFile)
+    files = None if data is None else locate_data(data, folder, needs)
+    file, raw, mistakes = validated(document, TaskFile)
     mistakes = named.mistakes + named.still_told(mistakes)
-    draft = Draft.of(data)
-    mistakes += card_mistakes(document, data.get("models"))
+    draft = Draft.of(raw)
+    if files is not None:
+        draft = with_replacement(draft, files)
+    mistakes += card_mistakes(document, raw.get("models"))
     book, more = _book(draft, folder)
     mistakes += more
-    tables, more = _read_data(document, draft, folder)
-    mistakes += more
-    parts, more = _divide(document, draft, tables, n_search)
-    mistakes += more
+    read = _problems(document, draft, folder, file, files, n_search, trust=trust)
+    mistakes += read.mistakes
+    parts = read.parts
     setting = Setting(
         document,
         draft,
         folder,
         None if book is None else {*book, *draft.card_names},
-        _fields(tables),
+        read.fields,
         {name: card.judges for name, card in (book or {}).items() if card.judges is not None},
     )
     mistakes += check_names(setting)
-    mistakes += check_gold(setting, parts) if parts else check_gold_fields(setting, _rows(tables))
+    mistakes += check_gold(setting, parts) if parts else check_gold_fields(setting, read.rows)
     for name in draft.stages:
         problems = parts.search if parts else ()
         mistakes += sharing_faults(document, name, draft.stages, setting.fields, problems, folder)
@@ -85,19 +93,65 @@ def load_task(
     if used_unit is not None and book is not None:
         mistakes += check_cards(document, cards, book.origins, used_unit)
     mistakes += _planner_mistakes(document, file, book)
-    if mistakes or file is None or parts is None or tables is None or book is None:
+    if mistakes or file is None or parts is None or book is None:
         raise TaskFileError(_sorted(document, mistakes))
     return Task(
-        file=_resolved(file, folder, n_search, parts),
+        file=_resolved(_with_files(file, files, parts), folder, n_search, parts),
         folder=folder,
         cards=cards,
         search=parts.search,
         n_test=len(parts.test),
         trusted=trust,
         card_files={name: book.origins[name] for name in cards if name in book.origins},
-        data_sha256=(tables[0].sha256, tables[1].sha256),
+        data_sha256=read.sha256,
+        look_first=() if files is None else (files.folder,),
         spare_cards={name: book[name] for name in draft.cards if name not in cards},
     )
+
+
+def _problems(
+    document: Document,
+    draft: Draft,
+    folder: Path,
+    file: TaskFile | None,
+    files: Replacement | None,
+    n_search: int | None,
+    *,
+    trust: bool,
+) -> ReadProblems:
+    """Read the problems, unless what their fields are made by is wrong already."""
+    faults = list(check_fields(Setting(document, draft, folder, None, None), trusted=trust))
+    if faults:
+        return replace(NOT_READ, mistakes=faults)
+    return read_problems(
+        document,
+        draft,
+        folder,
+        n_search=n_search,
+        files=files,
+        file=None if files is None else _for_columns(file, files, folder),
+        function_of=lambda reference: import_function(reference, folder),
+    )
+
+
+def _for_columns(file: TaskFile | None, files: Replacement, folder: Path) -> TaskFile | None:
+    """Return a task with its prompts in it, to tell which columns it reads; `None` where that cannot be told."""
+    if file is None:
+        return None
+    try:
+        stages = {name: _resolved_stage(stage, folder) for name, stage in file.stages.items()}
+    except TaskFileError:  # files of prompts that are not there: told at their keys
+        return None
+    data, splits = files.apply(file.data, file.splits)
+    return file.model_copy(update={"stages": stages, "data": data, "splits": splits})
+
+
+def _with_files(file: TaskFile, files: Replacement | None, parts: Parts) -> TaskFile:
+    """Return a task whose data are these files, with the numbers of problems that there are."""
+    if files is None:
+        return file
+    data, splits = files.apply(file.data, file.splits)
+    return file.model_copy(update={"data": data, "splits": counted(splits, parts)})
 
 
 def _sorted(document: Document, mistakes: Iterable[Mistake]) -> list[Mistake]:
@@ -120,57 +174,6 @@ def _planner_mistakes(document: Document, file: TaskFile | None, book: CardBook 
         return []
     hint = nearest(file.planner.model, book, listed="Cards")
     return [document.mistake(("planner",), f"there is no model card `{file.planner.model}`.", hint)]
-
-
-def _read_data(
-    document: Document, draft: Draft, folder: Path
-) -> tuple[tuple[Table, Table] | None, list[Mistake]]:
-    """Read both sources; a file that is not there is told at its key."""
-    sources = draft.sources
-    if draft.data is None or sources is None:
-        return None, []
-    places = (
-        (("data",), draft.data),
-        *((("splits", name, "data"), getattr(sources, name).data) for name in ("search", "test")),
-    )
-    mistakes = [
-        document.mistake((*at, "path"), f"no such file: {block.path}.", missing_file(folder / block.path))
-        for at, block in places
-        if block is not None
-        and block.path is not None
-        and not (folder / Path(block.path).expanduser()).exists()
-    ]
-    if mistakes:
-        return None, mistakes
-    try:
-        return read_sources(draft.data, sources, folder), []
-    except DataFileError as error:
-        return None, list(error.mistakes)
-
-
-def _rows(tables: tuple[Table, Table] | None) -> list[Mapping[str, Any]]:
-    return [row.fields for table in tables or () for row in table.rows]
-
-
-def _fields(tables: tuple[Table, Table] | None) -> list[str] | None:
-    return None if tables is None else list(dict.fromkeys(name for row in _rows(tables) for name in row))
-
-
-def _divide(
-    document: Document, draft: Draft, tables: tuple[Table, Table] | None, n_search: int | None
-) -> tuple[Parts | None, list[Mistake]]:
-    splits = draft.splits or draft.sources
-    if tables is None or draft.data is None or splits is None:
-        return None, []
-    parts, complaints = divide(splits, *tables, id_fields(draft.data, splits), n_search)
-    if draft.splits is None:  # what is wrong with the rows is told; how many of them are left is not known
-        complaints = [complaint for complaint in complaints if not complaint.counts]
-    told = [_placed(document, complaint) for complaint in complaints]
-    return None if complaints or draft.splits is None else parts, told
-
-
-def _placed(document: Document, complaint: Complaint) -> Mistake:
-    return complaint.mistake or document.mistake(complaint.key, complaint.message, complaint.hint)
 
 
 def _resolved(file: TaskFile, folder: Path, n_search: int | None, parts: Parts) -> TaskFile:

@@ -288,7 +288,9 @@ def _digest(value: object) -> str:
 
 
 def _reward(card: ModelCard) -> dict[str, Any]:
-    """Return how a reward model is asked; nothing for other models, whose digests stay what they were."""
+    """Return how a model that only reads is asked; nothing for others, whose digests stay what they were."""
+    if card.embedding is not None:
+        return {"embedding": card.embedding.model_dump(mode="json", exclude_defaults=True, exclude={"batch"})}
     block = card.reward
     return {} if block is None else {"reward": block.model_dump(mode="json", exclude_defaults=True)}
 

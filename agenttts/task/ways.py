@@ -75,6 +75,7 @@ class VerifierBlock(_Block):
         "gen_prm",
         "self_certainty",
         "agreement",
+        "similarity",
     ]
     tolerance: Annotated[float, Field(ge=0)] = 1e-9
     """`numeric`: accepted difference, relative to the larger value where that is above 1, else absolute."""
@@ -89,7 +90,10 @@ class VerifierBlock(_Block):
     aggregate: Aggregates = ("min",)
     """`tiny_prm`, `prm`, `gen_prm`, and functions that score steps: from step scores to one. A knob."""
     model: str | None = None
-    """`judge`, `gen_prm`: card of the model that is asked. `orm`, `prm`: card with `source: reward`."""
+    """`judge`, `gen_prm`: card of the model that is asked. `orm`, `prm`: card with `source: reward`.
+    `similarity`: card with `source: embedding`."""
+    field: str | None = None
+    """`similarity`: dotted path of the problem field, a text, that answers should be like."""
     samples: Counts = (1,)
     """`judge`, `gen_prm`: replies per question, averaged; all are billed. A knob."""
     form: Literal["pointwise", "pairwise", "listwise"] = "pointwise"
@@ -142,10 +146,13 @@ class VerifierBlock(_Block):
             "orm": "model",
             "prm": "model",
             "gen_prm": "model",
+            "similarity": "model",
         }
         key = needed.get(self.kind)
         if key is not None and getattr(self, key) is None:
             raise ValueError(f"verifier {self.kind} needs `{key}`")
+        if self.kind == "similarity" and self.field is None:
+            raise ValueError("verifier similarity needs `field`: what answers should be like")
         for name, kinds in _READ_BY.items():
             # Not what was set: stored tasks write every default out.
             given = getattr(self, name) != VerifierBlock.model_fields[name].default
@@ -172,7 +179,8 @@ _READ_BY: Mapping[str, frozenset[str]] = {
     "json_schema": frozenset({"json_schema"}),
     "function": frozenset({"function"}),
     "aggregate": frozenset({"tiny_prm", "prm", "gen_prm", "function"}),
-    "model": frozenset({"judge", "orm", "prm", "gen_prm"}),
+    "model": frozenset({"judge", "orm", "prm", "gen_prm", "similarity"}),
+    "field": frozenset({"similarity"}),
     "samples": frozenset({"judge", "gen_prm"}),
     "form": frozenset({"judge"}),
     "rubric": frozenset({"judge"}),
@@ -192,7 +200,7 @@ _READ_BY: Mapping[str, frozenset[str]] = {
 """Setting -> the verifiers that read it. Elsewhere it would say what is not done, and as a list make ways that are one."""
 NEEDS_GOLD = frozenset({"exact", "set_f1", "token_f1", "numeric", "choice", "math"})
 """Verifiers that compare with a gold field; they cannot select, because production has no gold."""
-ASKS_MODEL = frozenset({"tiny_prm", "judge", "orm", "prm", "gen_prm"})
+ASKS_MODEL = frozenset({"tiny_prm", "judge", "orm", "prm", "gen_prm", "similarity"})
 """Verifiers that ask models, which cost something."""
 STEPWISE = frozenset({"tiny_prm", "prm", "gen_prm"})
 """Verifiers that score the beginning of a reply, so that a search over steps can be led by them."""
