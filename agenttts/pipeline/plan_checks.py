@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["misfits", "unknown_keys"]
 
 Loc = tuple[int | str, ...]
-TASK_KEYS = ("format", "file", "folder", "cards", "card_files", "data_sha256", "search_digest", "code_sha256")
+TASK_KEYS = (
+    "format", "file", "folder", "cards", "card_files", "data_sha256", "data_folder", "search_digest", "code_sha256",
+)  # fmt: skip
 """Of a stored task; what stands below `file` and `cards` has schemas of its own."""
 
 

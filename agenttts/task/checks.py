@@ -20,14 +20,14 @@ from agenttts.task.conditions import condition_faults, scored_fault
 from agenttts.task.drafts import Draft, StageDraft
 from agenttts.task.naming import named_models, verifier_blocks
 from agenttts.task.reading import Document, Loc, missing_file, nearest, read_document, read_text, shown
-from agenttts.task.schema import FinalScoreBlock, PromptBlock, VerifierBlock
+from agenttts.task.schema import DataBlock, FinalScoreBlock, PromptBlock, VerifierBlock
 from agenttts.task.splits import MISSING, Parts, lookup
 from agenttts.task.templates import Known, faults
 from agenttts.task.verifier_cards import PROMPT_VARIABLES
 from agenttts.task.verifier_faults import verifier_faults
 from agenttts.task.way_faults import cascade_faults, mode_faults
 
-__all__ = ["Setting", "check_cards", "check_gold", "check_gold_fields", "check_names"]
+__all__ = ["Setting", "check_cards", "check_fields", "check_gold", "check_gold_fields", "check_names"]
 
 SHOWING = ("candidates", "answers", "prompt")
 """What the prompts of `fusion`, `agreed_fusion` and `llm_select` may read besides what stages' prompts may."""
@@ -76,6 +76,31 @@ def check_names(setting: Setting) -> Iterator[Mistake]:
     yield from _scored(document, ("score", "stage"), draft.score, draft)
     for name, measure in draft.measures.items():
         yield from _scored(document, ("measures", name, "stage"), measure, draft)
+
+
+def check_fields(setting: Setting, *, trusted: bool) -> Iterator[Mistake]:
+    """Yield mistakes in what fields of the data are made by; rows are not read where there are any."""
+    sources = setting.draft.sources
+    blocks: list[tuple[Loc, DataBlock | None]] = [(("data",), setting.draft.data)]
+    blocks += [
+        (("splits", name, "data"), getattr(sources, name).data) for name in ("search", "test") if sources
+    ]
+    for at, block in blocks:
+        for name, made in block.fields.items() if block is not None else ():
+            here = (*at, "fields", name, "parse")
+            if made.parse is not None and made.parse.pattern is not None:
+                yield from _pattern(setting.document, (*here, "pattern"), made.parse.pattern)
+            if made.parse is not None and made.parse.function is not None:
+                yield from _allowed_function(setting, (*here, "function"), made.parse.function, trusted)
+
+
+def _allowed_function(setting: Setting, at: Loc, reference: str, trusted: bool) -> Iterator[Mistake]:
+    if not trusted:
+        message = f"the data cannot be read without Python code of the task's own ({reference})."
+        yield setting.document.mistake(
+            at, message, "Read it, then allow it with --trust (in Python: trust=True)."
+        )
+    yield from _function(setting, at, reference)
 
 
 def _scored(document: Document, at: Loc, score: FinalScoreBlock | None, draft: Draft) -> Iterator[Mistake]:

@@ -43,6 +43,10 @@ def code_digest(origin: str, folder: Path) -> str | None:
 
 
 def _functions(file: TaskFile) -> Iterator[str]:
+    for source in (file.data, file.splits.search.data, file.splits.test.data):
+        for made in source.fields.values() if source is not None else ():
+            if made.parse is not None and made.parse.function is not None:
+                yield made.parse.function
     for stage in file.stages.values():
         if stage.function is not None:
             yield stage.function

@@ -13,16 +13,16 @@ import hashlib
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agenttts.errors import DataError, Mistake
 from agenttts.task.reading import missing_file, nearest, shown
-from agenttts.task.schema import DataBlock, SplitsBlock
+from agenttts.task.schema import DataBlock
 
-__all__ = ["DataFileError", "Row", "Table", "find_again", "id_fields", "read_sources", "read_table"]
+__all__ = ["DataFileError", "Row", "Table", "read_table"]
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 MOST_MISTAKES = 20
@@ -75,68 +75,6 @@ def read_table(block: DataBlock, folder: Path) -> Table:
     except OSError as error:
         raise _refused(shown(path), None, f"cannot be read: {error.strerror or error}") from error
     return Table(shown(path), tuple(_parse(path, data)), hashlib.sha256(data).hexdigest())
-
-
-def read_sources(
-    data: DataBlock,
-    splits: SplitsBlock,
-    folder: Path,
-    find: Callable[[DataBlock, int], DataBlock] | None = None,
-) -> tuple[Table, Table]:
-    """Read the sources of search and of test problems; one and the same table where they are one.
-
-    Args:
-        data: The task's source.
-        splits: Sources of their own.
-        folder: Where relative paths count from.
-        find: Says where a source (0: of search, 1: of test problems) lies now; `None`: where it says.
-
-    Raises:
-        DataFileError: As `read_table`.
-    """
-    search, test = _sources(data, splits)
-    found = (search, test) if find is None else (find(search, 0), find(test, 1))
-    table = read_table(found[0], folder)
-    return table, table if search == test else read_table(found[1], folder)
-
-
-def find_again(block: DataBlock, sha256: str, folders: Sequence[Path]) -> DataBlock:
-    """Return a source with the path of the first file that has the digest; data sets stay as they are.
-
-    Args:
-        block: The source.
-        sha256: Digest of the file when the task was loaded.
-        folders: Where to look, each for the path as the task names it and for its last part.
-
-    Raises:
-        DataError: None of these places has that file; all are named.
-    """
-    if block.path is None:
-        return block
-    given = Path(block.path).expanduser()
-    seen: dict[Path, str] = {}
-    for path in dict.fromkeys(folder / name for folder in folders for name in (given, given.name)):
-        try:
-            if hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
-                return block.model_copy(update={"path": str(path)})
-            seen[path] = "has changed since this task was loaded"
-        except FileNotFoundError:
-            seen[path] = "no such file"
-        except OSError as error:
-            seen[path] = f"cannot be read: {error.strerror or error}"
-    places = "\n".join(f"  {path}: {why}" for path, why in seen.items())
-    hint = "Put the file back as it was, or name its folder: `agenttts evaluate PLAN --data FOLDER` (in Python: `data=`)."
-    raise DataError(f"{block.path}: the data of the task are in none of these places:\n{places}\n{hint}")
-
-
-def id_fields(data: DataBlock, splits: SplitsBlock) -> tuple[str | None, str | None]:
-    """Return the fields that identify search and test problems."""
-    search, test = _sources(data, splits)
-    return search.id, test.id
-
-
-def _sources(data: DataBlock, splits: SplitsBlock) -> tuple[DataBlock, DataBlock]:
-    return splits.search.data or data, splits.test.data or data
 
 
 def _refused(name: str, line: int | None, message: str, hint: str = "") -> DataFileError:

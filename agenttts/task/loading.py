@@ -10,11 +10,18 @@ from agenttts.budgets.cost import Unit
 from agenttts.budgets.loading import CardBook, card_mistakes, load_cards, with_folder
 from agenttts.errors import Mistake, TaskFileError
 from agenttts.pipeline.base import Problem
-from agenttts.task.checks import Setting, check_cards, check_fields, check_gold, check_gold_fields, check_names
+from agenttts.task.checks import (
+    Setting,
+    check_cards,
+    check_fields,
+    check_gold,
+    check_gold_fields,
+    check_names,
+)
 from agenttts.task.drafts import Draft
 from agenttts.task.naming import named_cards
 from agenttts.task.problems import NOT_READ, ReadProblems, counted, read_problems, with_replacement
-from agenttts.task.reading import Document, missing_file, nearest, read_document, read_text
+from agenttts.task.reading import Document, nearest, read_document, read_text
 from agenttts.task.schema import (
     PromptBlock,
     SelectBlock,

@@ -19,7 +19,7 @@ from agenttts.task.data import Row, Table
 from agenttts.task.reading import nearest
 from agenttts.task.schema import SplitBlock, SplitsBlock
 
-__all__ = ["Complaint", "Parts", "divide", "lookup"]
+__all__ = ["MISSING", "Complaint", "Parts", "divide", "in_file", "lookup"]
 
 MISSING = object()
 
@@ -80,51 +80,67 @@ def lookup(fields: Mapping[str, Any], path: str) -> Any:
 
 def divide(
     splits: SplitsBlock,
-    search_table: Table,
-    test_table: Table,
+    search_table: Table | None,
+    test_table: Table | None,
     ids: tuple[str | None, str | None],
     n_search: int | None = None,
+    *,
+    at_most: bool = False,
 ) -> tuple[Parts, list[Complaint]]:
     """Divide rows into search and test problems; no id is in both.
 
     Args:
         splits: The block of the task file.
-        search_table: Where search problems come from.
+        search_table: Where search problems come from; `None`: nowhere, there are none.
         test_table: Where test problems come from; the same object where the task has one source.
         ids: Id field of either source.
         n_search: In place of `splits.search.n`.
+        at_most: Fewer problems than the `n` of a split will do, but not none; of one table without a `where` for the
+            test, search problems then take at most half.
 
     Returns:
         The problems and everything that is wrong; the problems are of use only where nothing is.
     """
     shared = search_table is test_table
-    search_all, complaints = _entries(
-        search_table, ids[0], "row" if shared else "search-row", _id_key(splits.search, "search")
-    )
-    test_all = search_all
-    if not shared:
-        test_all, more = _entries(test_table, ids[1], "test-row", _id_key(splits.test, "test"))
-        complaints += more
-    search_pool, more = _matching(search_all, splits.search, "search", search_table)
-    complaints += more
-    test_pool, more = _matching(test_all, splits.test, "test", test_table)
-    complaints += more
+    search_pool, test_pool, complaints = _pools(splits, search_table, test_table, ids)
     if complaints:
         return Parts((), ()), complaints
     if not shared:
         complaints = _overlap(search_pool, test_pool)
     wanted = n_search if n_search is not None else splits.search.n
-    if wanted is None and shared and not splits.test.where:
-        wanted = max(1, len(search_pool) // 2)
+    if shared and not splits.test.where and (wanted is None or (at_most and n_search is None)):
+        half = max(1, len(search_pool) // 2)
+        wanted = half if wanted is None else min(wanted, half)
     search = sorted(search_pool, key=lambda entry: entry.rank(splits.seed))[:wanted]
     taken = {entry.identity for entry in search}
     left = [entry for entry in test_pool if entry.identity not in taken]
     test = sorted(left, key=lambda entry: entry.rank(splits.seed), reverse=True)[: splits.test.n]
-    complaints += _too_few("search", wanted, len(search), "")
-    complaints += _too_few(
-        "test", splits.test.n, len(test), f" ({len(search)} are search problems)" if shared else ""
-    )
+    least_search, least_test = (n_search, None) if at_most else (wanted, splits.test.n)
+    why = f" ({len(search)} are search problems)" if shared else ""
+    complaints += _too_few("search", least_search, len(search), "") if search_table is not None else []
+    complaints += _too_few("test", least_test, len(test), why) if test_table is not None else []
     return Parts(_problems(search), _problems(test)), complaints
+
+
+def _pools(
+    splits: SplitsBlock,
+    search_table: Table | None,
+    test_table: Table | None,
+    ids: tuple[str | None, str | None],
+) -> tuple[list[Entry], list[Entry], list[Complaint]]:
+    """Return the rows that each split may take, and what is wrong with ids and `where`."""
+    shared = search_table is test_table
+    search, complaints = _entries(
+        search_table, ids[0], "row" if shared else "search-row", _id_key(splits.search, "search")
+    )
+    test = search
+    if not shared:
+        test, more = _entries(test_table, ids[1], "test-row", _id_key(splits.test, "test"))
+        complaints += more
+    search_pool, more = _matching(search, splits.search, "search", search_table)
+    complaints += more
+    test_pool, more = _matching(test, splits.test, "test", test_table)
+    return search_pool, test_pool, complaints + more
 
 
 def _problems(entries: Sequence[Entry]) -> tuple[Problem, ...]:
@@ -136,8 +152,10 @@ def _id_key(block: SplitBlock, split: str) -> tuple[str, ...]:
 
 
 def _entries(
-    table: Table, id_field: str | None, prefix: str, key: tuple[str, ...]
+    table: Table | None, id_field: str | None, prefix: str, key: tuple[str, ...]
 ) -> tuple[list[Entry], list[Complaint]]:
+    if table is None:
+        return [], []
     if id_field is None:
         return [Entry(f"{prefix}-{row.number}", _digest(row.fields), row) for row in table.rows], []
     entries: list[Entry] = []
@@ -152,7 +170,7 @@ def _entries(
         name = str(value)
         if name in first:
             message = f"duplicate id {name!r}, first in {_where(first[name])}."
-            complaints.append(Complaint(key, message, mistake=_in_file(table, row, id_field, message)))
+            complaints.append(Complaint(key, message, mistake=in_file(table, row, id_field, message)))
         first.setdefault(name, row)
         entries.append(Entry(name, name, row))
     if without and len(without) == len(table.rows):
@@ -161,7 +179,7 @@ def _entries(
         complaints.append(Complaint(key, message, nearest(id_field, fields, listed="Fields of the data")))
     else:
         complaints += [
-            Complaint(key, "", mistake=_in_file(table, row, id_field, "this row has no id."))
+            Complaint(key, "", mistake=in_file(table, row, id_field, "this row has no id."))
             for row in without
         ]
     return entries, complaints[:20]
@@ -171,7 +189,8 @@ def _where(row: Row) -> str:
     return f"row {row.number + 1}" if row.line is None else f"line {row.line}"
 
 
-def _in_file(table: Table, row: Row, field: str, message: str) -> Mistake:
+def in_file(table: Table, row: Row, field: str, message: str) -> Mistake:
+    """Return a mistake in a field of a row; of a data set its row is told, as it has no lines."""
     return Mistake(table.name, row.line, field if row.line is not None else f"{_where(row)}.{field}", message)
 
 
@@ -180,9 +199,11 @@ def _digest(fields: Mapping[str, Any]) -> str:
 
 
 def _matching(
-    entries: Sequence[Entry], block: SplitBlock, split: str, table: Table
+    entries: Sequence[Entry], block: SplitBlock, split: str, table: Table | None
 ) -> tuple[list[Entry], list[Complaint]]:
     """Return the rows that have the field values of `where`."""
+    if table is None:
+        return [], []
     if not table.rows:
         key = ("splits", split, "data") if block.data is not None else ("data",)
         return [], [Complaint(key, f"{table.name} holds no rows.")]

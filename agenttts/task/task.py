@@ -23,11 +23,19 @@ from agenttts.catalogue import resolve_task
 from agenttts.errors import DataError, InputError, TaskFileError, TrustError
 from agenttts.pipeline.base import Problem
 from agenttts.task.code import code_digest, code_digests
-from agenttts.task.data import find_again, id_fields, read_sources
 from agenttts.task.schema import DataBlock, TaskFile
+from agenttts.task.sources import (
+    SplitName,
+    find_again,
+    id_fields,
+    lies_at,
+    locate_data,
+    read_sources,
+    sources_of,
+)
 from agenttts.task.splits import Parts, divide
 
-__all__ = ["Task"]
+__all__ = ["Task", "import_function"]
 
 STORED_FORMAT = 1
 _LATER = cast("tuple[Problem, ...]", ("read on first use",))
@@ -55,8 +63,9 @@ class Task:
     """The user allows the task's own Python code."""
     card_files: Mapping[str, Path] = field(default_factory=dict)
     """File of each card that does not stand in the task file, for messages."""
-    data_sha256: tuple[str, str] | None = None
-    """Digests of the search and the test source as they were when the task was loaded."""
+    data_sha256: tuple[str | None, str | None] | None = None
+    """Digests of the search and the test source as they were when the task was loaded; `None` for one that was not
+    read, where data for the other split alone were given."""
     search_digest: str = ""
     """Digest of the ids of the search problems."""
     code_sha256: Mapping[str, str | None] | None = None
@@ -67,7 +76,8 @@ class Task:
     spare_cards: Mapping[str, ModelCard] = field(default_factory=dict)
     """Cards of the task file that no stage names: a planner may be one of them. Not stored with the task."""
     look_first: tuple[Path, ...] = ()
-    """Folders where data files are looked for before `folder`; accepted only with the digest above."""
+    """Folders where data files are looked for before `folder`; accepted only with the digest above. Data in place of
+    the task's own lie here: the file names no folders, so that where they lie is no part of the digest."""
     look_last: tuple[Path, ...] = ()
     """Folders where they are looked for after it; then the task of this name in the project or the catalogue."""
 
@@ -96,6 +106,11 @@ class Task:
         Raises:
             DataError: The data cannot be read or have changed since the task was loaded.
         """
+        if self.data_sha256 is not None and self.data_sha256[1] is None:
+            raise DataError(
+                "there are no test problems: the task was loaded with data for the search alone.\n"
+                "Name data that hold them too with --data (in Python: data=)."
+            )
         return self._test
 
     @cached_property
@@ -103,25 +118,24 @@ class Task:
         return self._parts().test
 
     def _parts(self) -> Parts:
-        search, test = read_sources(self.file.data, self.file.splits, self.folder, self._found)
-        found = (search.sha256, test.sha256)
-        for name, now, then in zip((search.name, test.name), found, self.data_sha256 or found, strict=True):
-            if now != then:
+        tables = read_sources(self.file.data, self.file.splits, self.folder, self._found, self.function)
+        then = self.data_sha256 or (None, None)
+        for table, digest in zip(tables, then, strict=True):
+            if table is not None and digest not in (None, table.sha256):
                 hint = "Results of both would be mixed. Put the old data back, or begin a new run."
-                raise DataError(f"{name} has changed since this task was loaded.\n{hint}")
-        parts, complaints = divide(
-            self.file.splits, search, test, id_fields(self.file.data, self.file.splits)
-        )
+                raise DataError(f"{table.name} has changed since this task was loaded.\n{hint}")
+        parts, complaints = divide(self.file.splits, *tables, id_fields(self.file.data, self.file.splits))
         if complaints:
             raise DataError("\n".join(complaint.message for complaint in complaints))
         return parts
 
-    def _found(self, source: DataBlock, index: int) -> DataBlock:
+    def _found(self, source: DataBlock, index: int) -> DataBlock | None:
         if self.data_sha256 is None:
             return source
-        return find_again(
-            source, self.data_sha256[index], [*self.look_first, self.folder, *self._elsewhere()]
-        )
+        digest = self.data_sha256[index]
+        if digest is None:
+            return None
+        return find_again(source, digest, [*self.look_first, self.folder, *self._elsewhere()])
 
     def _elsewhere(self) -> Iterator[Path]:
         yield from self.look_last
@@ -130,10 +144,35 @@ class Task:
         except TaskFileError:  # no task of this name
             return
 
-    def with_data(self, folder: str | Path) -> Task:
-        """Return the task with its data looked for in `folder` first."""
+    def with_data(self, path: str | Path, *, needs: SplitName | None = None) -> Task:
+        """Return the task with its data taken from `path`: its own, which lie there now, or others in their place.
+
+        Its own are told by their names and digests. A folder that holds none of these counts as where its own were
+        moved too, if one of its files has the right name: what is wrong with it is told when it is read.
+
+        Args:
+            path: A file, or a folder; looked up from the working folder first, then beside the task file.
+            needs: The only split that is asked for; `None`: both are.
+
+        Raises:
+            DataError: There is nothing there, or not what is needed, or it cannot be read.
+        """
+        given = Path(path).expanduser().resolve()
+        own = sources_of(self.file.data, self.file.splits)
+        digests = self.data_sha256 or (None, None)
+        there = [lies_at(given, source, digest) for source, digest in zip(own, digests, strict=True)]
+        if "same" not in there:
+            try:
+                files = locate_data(path, self.folder, needs)
+            except DataError:
+                if "changed" not in there:
+                    raise
+            else:
+                from agenttts.task.problems import replaced  # reads; most tasks keep their data
+
+                return replaced(self, files)
         search = vars(self).get("search", _LATER)  # a plain `replace` would read what is not read yet
-        return replace(self, look_first=(Path(folder).expanduser().resolve(),), search=search)
+        return replace(self, look_first=(given if given.is_dir() else given.parent,), search=search)
 
     def function(self, reference: str) -> Callable[..., Any]:
         """Return the function that `file.py:name` (beside the task file) or `module:name` names.
@@ -147,7 +186,7 @@ class Task:
                 f"task {self.file.name} names Python code of its own ({reference}).\n"
                 "Read it, then allow it with --trust (in Python: trust=True)."
             )
-        return _imported(reference, self.folder)
+        return import_function(reference, self.folder)
 
     def changed_code(self) -> list[str]:
         """Return the files and modules with functions of the task that are not what they were when it was loaded."""
@@ -195,6 +234,8 @@ class Task:
         source: str | None = None,
         n_search: int | None = None,
         unit: Unit | None = None,
+        data: str | Path | None = None,
+        needs: SplitName | None = None,
     ) -> Task:
         """Read and check a task.
 
@@ -205,9 +246,14 @@ class Task:
             source: `openai` (the default where an endpoint is given) or `litellm`.
             n_search: In place of `splits.search.n`.
             unit: Of the budget, in place of `budget.unit`; cards must be able to be billed in it.
+            data: In place of the task's sources: a file, divided as `splits` say, or a folder with `search.*` and
+                `test.*`, of the same columns; looked up from the working folder, then beside the task file. The
+                `n` of splits then counts as at most.
+            needs: The only split that is asked for, where `data` may lack the other; `None`: both are.
 
         Raises:
             TaskFileError: The task file, its data or card files hold mistakes; all of them are told.
+            DataError: There is nothing at `data`, or not what is needed.
             InputError: `endpoint`, `source` or `n_search` is not usable.
         """
         if n_search is not None and n_search < 1:
@@ -215,7 +261,13 @@ class Task:
         from agenttts.task.loading import load_task  # imports this module
 
         return load_task(
-            resolve_task(name), trust=trust, served_by=(endpoint, source), n_search=n_search, unit=unit
+            resolve_task(name),
+            trust=trust,
+            served_by=(endpoint, source),
+            n_search=n_search,
+            unit=unit,
+            data=data,
+            needs=needs,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -232,6 +284,7 @@ class Task:
             "search_digest": self.search_digest,
             # Earlier versions refuse keys that they do not know: most tasks stay readable for them.
             **({"code_sha256": self.code_sha256} if self.code_sha256 else {}),
+            **({"data_folder": str(self.look_first[0])} if self.look_first else {}),
         }
 
     @classmethod
@@ -262,6 +315,7 @@ class Task:
                 data_sha256=(sha256[0], sha256[1]) if sha256 else None,
                 search_digest=data["search_digest"],
                 code_sha256=data.get("code_sha256") or {},  # older files lack it
+                look_first=(Path(data["data_folder"]),) if "data_folder" in data else (),
                 look_last=() if beside is None else (beside.resolve(),),
             )
         except (ValidationError, LookupError, TypeError, AttributeError) as error:
@@ -307,7 +361,12 @@ def _file_digest(path: str) -> str | None:
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
 
 
-def _imported(reference: str, folder: Path) -> Callable[..., Any]:
+def import_function(reference: str, folder: Path) -> Callable[..., Any]:
+    """Return the function that a reference names; the user has allowed the task's own code.
+
+    Raises:
+        InputError: There is no such function, or its module cannot be imported.
+    """
     module_name, _, name = reference.rpartition(":")
     try:
         module = (
