@@ -33,6 +33,7 @@ def run_check(
     endpoint: str | None,
     source: str | None,
     n_search: int | None,
+    data: str | None,
     trust: bool,
     as_json: bool,
 ) -> None:
@@ -40,7 +41,13 @@ def run_check(
     from agenttts.study.opening import load_task, study_options, unit_of
 
     task = load_task(
-        name, trust=trust, endpoint=endpoint, source=source, n_search=n_search, unit=unit_of(budget)
+        name,
+        trust=trust,
+        endpoint=endpoint,
+        source=source,
+        n_search=n_search,
+        unit=unit_of(budget),
+        data=data,
     )
     if not as_json:
         say(task_text(task))
@@ -94,6 +101,10 @@ def task_text(task: Task) -> str:
         f"  problems  {len(task.search):,} for search; sealed for the test: {test}",
         f"  score     {file.score.verifier.kind} on stage {clean(task.scored_stage)}{gold}",
     ]
+    for name, measure in file.measures.items():
+        of = clean(measure.stage or list(file.stages)[-1])
+        against = f" against {clean(measure.gold)}" if measure.gold else ""
+        lines.append(f"  measure   {clean(name)}: {measure.verifier.kind} on stage {of}{against}")
     for name, stage in file.stages.items():
         lines += ["", f"stage {clean(name)}{_needs(stage)}", *_stage_lines(stage)]
     return "\n".join(lines)
@@ -106,6 +117,8 @@ def _needs(stage: StageBlock) -> str:
 def _stage_lines(stage: StageBlock) -> list[str]:
     if stage.function is not None:
         return [f"  function  {clean(stage.function)}"]
+    if stage.test is not None:
+        return [f"  test      {stage.test.verifier.kind} of the answer of stage {clean(stage.test.stage)}"]
     sampling = stage.sampling
     rows = [
         ("models", ", ".join(map(clean, stage.variants))),

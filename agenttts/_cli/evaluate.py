@@ -16,6 +16,7 @@ from agenttts._cli.words import (
     amount_text,
     charged_text,
     cost_text,
+    figure_lines,
     plural,
     provenance,
     unparsed_lines,
@@ -102,6 +103,7 @@ def score_text(result: PlanScore) -> str:
         fold(allocation_text(plan.allocation), first="allocation "),
         "",
         fold(_score_line(result), first="score      "),
+        *(fold(text, first="beside it  ") for text in figure_lines(result.measures, result.stages)),
         fold(cost_line(result), first="cost       "),
         *(fold(spread_text(spread, result), first="across     ") for spread in result.spreads),
         fold(cost_text(result.spent), first="spent      "),
@@ -178,6 +180,7 @@ def models_of(result: PlanScore) -> list[str]:
 def score_json(result: PlanScore) -> dict[str, Any]:
     """Return the score for machines."""
     from agenttts.study.archive import cost_to_json
+    from agenttts.study.figures import figures_to_json
 
     evaluation, plan = result.evaluation, result.plan
     budget = result.average or plan.budget
@@ -186,6 +189,8 @@ def score_json(result: PlanScore) -> dict[str, Any]:
         "allocation": plan.allocation.to_json(),
         "split": result.split,
         "score": result.score.to_json() if result.score else None,
+        "measures": figures_to_json(result.measures),
+        "stages": figures_to_json(result.stages),
         "n_problems": evaluation.n_problems,
         "scores": dict(evaluation.scores),
         "charged": {

@@ -14,6 +14,7 @@ from agenttts._cli.words import (
     amount_text,
     charged_text,
     cost_text,
+    figure_lines,
     plural,
     provenance,
     unparsed_lines,
@@ -22,6 +23,7 @@ from agenttts._cli.words import (
 from agenttts.models.tokens import count_notes
 from agenttts.report.unscored import over_trials
 from agenttts.study.archive import cost_to_json, failure_to_json
+from agenttts.study.figures import figures_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -123,6 +125,10 @@ def _confirmed(result: StudyResult) -> list[str]:
         f"{_interval(confirmed.winner)} on {plural(confirmed.n, 'unseen problem')}{_method(confirmed.winner)}"
     )
     lines = [_line("score", winner)]
+    lines += [
+        _line("beside it" if i == 0 else "", text)
+        for i, text in enumerate(figure_lines(confirmed.winner_measures, confirmed.winner_stages))
+    ]
     if confirmed.n < confirmed.n_wanted:
         few = (
             f"{confirmed.n:,} of {plural(confirmed.n_wanted, 'problem')}: the search budget paid for no more"
@@ -339,6 +345,8 @@ def _confirmation_json(result: StudyResult) -> dict[str, Any] | None:
         "difference": confirmed.difference.to_json() if confirmed.difference else None,
         "verdict": confirmed.verdict,
         "winner_charged": confirmed.winner_charged,
+        "winner_measures": figures_to_json(confirmed.winner_measures),
+        "winner_stages": figures_to_json(confirmed.winner_stages),
         "winner_failures": [failure_to_json(f) for f in confirmed.winner_failures],
         "runner_up_failures": [failure_to_json(f) for f in confirmed.runner_up_failures],
     }

@@ -13,6 +13,7 @@ from agenttts.report.unscored import unscored_texts
 if TYPE_CHECKING:
     from agenttts.pipeline.base import Allocation
     from agenttts.study.archive import Unparsed, Unscored
+    from agenttts.study.figures import Figure
     from agenttts.task.task import Task
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "cost_text",
     "count_text",
     "duration_text",
+    "figure_lines",
     "plural",
     "provenance",
     "share_text",
@@ -89,6 +91,22 @@ def unparsed_lines(task: Task, unparsed: Mapping[str, Unparsed]) -> list[str]:
 def unscored_lines(entries: Iterable[tuple[str, Unscored]]) -> list[str]:
     """Return a line per stage and way whose verifier left many samples without a score; safe to print."""
     return [clean(text, limit=1000) for text in unscored_texts(entries)]
+
+
+def figure_lines(measures: Mapping[str, Figure], stages: Mapping[str, Figure]) -> list[str]:
+    """Return a line per measure and per score of a stage, with interval and count; safe to print."""
+    named = [(clean(name), figure) for name, figure in measures.items()]
+    named += [(f"stage {clean(name)}", figure) for name, figure in stages.items()]
+    return [f"{name} {_figure_text(figure)}" for name, figure in named]
+
+
+def _figure_text(figure: Figure) -> str:
+    interval = figure.interval
+    told = "no score" if interval is None else f"{interval} on {plural(interval.n, 'problem')}"
+    if not figure.n_unscored:
+        return told
+    because = clean(figure.because, limit=200)
+    return f"{told}; {plural(figure.n_unscored, 'problem')} unscored, the first because {because}"
 
 
 def duration_text(seconds: float | None) -> str:

@@ -191,7 +191,7 @@ class Across:
 
         async def answer(problem: Problem) -> Rollout:
             async with gate:
-                rollout = await self._pass(problem, own[problem.id], score=score)
+                rollout = await self._pass(problem, own[problem.id], score=score, measure=score)
             rollout = self._billed(rollout, own[problem.id], blocks)
             if on_rollout is not None:
                 on_rollout(rollout)
@@ -228,7 +228,9 @@ class Across:
             )
         return left / full
 
-    async def _pass(self, problem: Problem, allocation: Allocation, *, score: bool) -> Rollout:
+    async def _pass(
+        self, problem: Problem, allocation: Allocation, *, score: bool, measure: bool = False
+    ) -> Rollout:
         return await self.pipeline.run(
             problem,
             allocation,
@@ -236,6 +238,7 @@ class Across:
             sampler=self.sampler,
             cost_model=self.cost_model,
             score=score,
+            measure=measure,
         )
 
     # --- one stage

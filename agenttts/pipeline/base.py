@@ -196,3 +196,7 @@ class Rollout:
     """Stage whose ways search over steps -> steps of each plain sample."""
     measured: Mapping[str, float] = field(default_factory=dict)
     """Stage that runs on a condition -> what its `when` measured, where that is known."""
+    measures: Mapping[str, float] = field(default_factory=dict)
+    """The task's `measures` by name, for those that have a value; empty where none were taken."""
+    unmeasured: Mapping[str, str] = field(default_factory=dict)
+    """Why the others have none."""

@@ -16,15 +16,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from agenttts.errors import InputError, ProviderError
-from agenttts.models.tokens import prompt_text
 from agenttts.pipeline.base import Allocation, Failure, Problem, Rollout, StageChoice, StageOutput
 from agenttts.pipeline.conditions import answer_codes, measured, skipped, with_details_of
 from agenttts.pipeline.driver import Draws, Requests, StageRun, World, drive
 from agenttts.pipeline.prompts import PromptRenderError, prompt_digest
-from agenttts.pipeline.scoring import sample_candidates, score_candidates
+from agenttts.pipeline.scoring import Measure, measure_all, score_candidates, selected_candidate, stage_scores
 from agenttts.pipeline.stages import FunctionStage, LLMStage, Stage, TestStage, compile_stage
 from agenttts.pipeline.together import first_error
-from agenttts.verifiers.base import Candidate, Verifier
+from agenttts.verifiers.base import Verifier
 from agenttts.verifiers.build import build
 
 if TYPE_CHECKING:
@@ -66,6 +65,8 @@ class Pipeline:
     """In the order of the task."""
     scored_stage: str
     final_scorer: Verifier
+    measures: Mapping[str, Measure] = field(default_factory=dict)
+    """What is told of a rollout beside its score, by name."""
 
     @classmethod
     def build(cls, task: Task) -> Pipeline:
@@ -79,6 +80,10 @@ class Pipeline:
             stages=tuple(compile_stage(task, name) for name in task.file.stages),
             scored_stage=task.scored_stage,
             final_scorer=build(final.verifier, task, final.gold),
+            measures={
+                name: Measure(one.stage or list(task.file.stages)[-1], build(one.verifier, task, one.gold))
+                for name, one in task.file.measures.items()
+            },
         )
 
     async def run(
@@ -90,6 +95,7 @@ class Pipeline:
         sampler: Sampler,
         cost_model: CostModel,
         score: bool = True,
+        measure: bool = False,
     ) -> Rollout:
         """Take one problem through the stages.
 
@@ -100,6 +106,7 @@ class Pipeline:
             sampler: Draws, from the store or from the models.
             cost_model: Charges each stage.
             score: Whether to score against gold; without, `score` and the score mappings stay empty.
+            measure: Whether to take the task's measures of a rollout that is scored.
 
         Raises:
             ProviderError: Of the kinds that stop a run.
@@ -114,7 +121,11 @@ class Pipeline:
             failure = error.failure
         rollout = self._rollout(problem, done, cost_model, failure)
         if score and failure is None:
-            return await self._scored(rollout, done, problem, clients, sampler)
+            rollout = await self._scored(rollout, done, problem, clients, sampler)
+            if measure and rollout.failure is None:
+                world = World(clients, sampler, problem, self.scored_stage)
+                values, causes = await measure_all(self.measures, done.runs, world)
+                return replace(rollout, measures=values, unmeasured=causes)
         return rollout
 
     async def outputs(
@@ -244,28 +255,27 @@ class Pipeline:
         self, rollout: Rollout, done: _Pass, problem: Problem, requests: Requests, sampler: Sampler
     ) -> Rollout:
         """Return the rollout with its scores. A final answer that cannot be scored is a failure, not a 0."""
-        stage_scores: dict[str, float] = {}
+        of_stages: dict[str, float] = {}
         sample_scores: dict[str, tuple[float, ...]] = {}
         for stage in self.stages:
             if stage.scorer is None or done.runs[stage.name].output.skipped:
                 continue
             world = World(requests, sampler, problem, stage.name)
-            selected, samples = await _stage_scores(stage.scorer, done.runs[stage.name], world)
+            selected, samples = await stage_scores(stage.scorer, done.runs[stage.name], world)
             if selected is not None:
-                stage_scores[stage.name] = selected
+                of_stages[stage.name] = selected
             if samples:
                 sample_scores[stage.name] = samples
         world = World(requests, sampler, problem, self.scored_stage)
-        final = (await score_candidates(self.final_scorer, [_selected(done.runs[self.scored_stage])], world))[
-            0
-        ]
+        answer = selected_candidate(done.runs[self.scored_stage])
+        final = (await score_candidates(self.final_scorer, [answer], world))[0]
         failure = None
         if final.value is None:
             failure = Failure(self.scored_stage, "Unscored", final.unscored_because[:LONGEST_MESSAGE])
         return replace(
             rollout,
             score=final.value,
-            stage_scores=stage_scores,
+            stage_scores=of_stages,
             sample_scores=sample_scores,
             failure=failure,
         )
@@ -333,7 +343,7 @@ async def _call(stage: FunctionStage, needed: Mapping[str, StageOutput], world: 
 
 async def _test(stage: TestStage, run: StageRun, world: World) -> StageRun:
     """Return what a verifier says of an answer. A test that could not be run is no test that failed."""
-    score = await stage.known.score(stage.verifier, _selected(run), world)
+    score = await stage.known.score(stage.verifier, selected_candidate(run), world)
     if score.value is None:
         raise StageFailedError(Failure(stage.name, "Unscored", score.unscored_because[:LONGEST_MESSAGE]))
     answer = {"passed": score.value >= 1, "score": score.value, "feedback": score.feedback}
@@ -350,27 +360,3 @@ def _place(error: Exception, function: Callable[..., object]) -> str:
 
 def _failed(stage: Stage, cause: str, error: Exception, place: str = "") -> StageFailedError:
     return StageFailedError(Failure(stage.name, cause, f"{place}{error}"[:LONGEST_MESSAGE]))
-
-
-# --- scoring
-
-
-def _selected(run: StageRun) -> Candidate:
-    output = run.output
-    logprobs = run.logprobs_of(output.selected) if run.selected_details is None else None
-    return Candidate(prompt_text(run.messages), output.text, output.answer, run.details_of_selected, logprobs)
-
-
-async def _stage_scores(
-    scorer: Verifier, run: StageRun, world: World
-) -> tuple[float | None, tuple[float, ...]]:
-    """Return the score of the selected answer and those of all plain samples; none of these where any is unscored.
-
-    Plain are those that the stage's model drew for the stage's own prompt: what was refined or escalated says nothing
-    of a single sample.
-    """
-    plain = sample_candidates(run)[: run.output.n_plain]
-    selected, *rest = await score_candidates(scorer, [_selected(run), *plain], world)
-    values = [score.value for score in rest]
-    known = tuple(value for value in values if value is not None)
-    return selected.value, known if len(known) == len(values) else ()

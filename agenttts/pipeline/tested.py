@@ -26,6 +26,8 @@ Place = tuple[int, Hashable]
 class Tested:
     """What a verifier gave to answers so far."""
 
+    __test__ = False  # no test of pytest
+
     _scores: dict[Place, tuple[Problem, Score]] = field(default_factory=dict)
     """The problem is kept too, so that no other one can take the identity by which it is known."""
     _locks: dict[tuple[int, Place], asyncio.Lock] = field(default_factory=dict)

@@ -7,13 +7,17 @@ nothing flows back into the search.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agenttts.budgets.cost import Budget, Cost, amount, total
 from agenttts.study.archive import Archive, Trial, failure_from_json, failure_to_json
 from agenttts.study.evaluate import Evaluation
+from agenttts.study.figures import Figure, Unmeasured, measure_figures, stage_figures
 from agenttts.study.result import MOST_CONFIRMED, Alternative, Confirmation, StudyOptions
 from agenttts.study.statistics import ROUNDING, Interval, PairedDifference, mean_interval, paired_difference
+
+if TYPE_CHECKING:
+    from agenttts.task.schema import TaskFile
 
 __all__ = ["alternative", "confirmation", "evaluation_to_json", "held_back", "n_affordable", "verdict"]
 
@@ -31,6 +35,9 @@ def evaluation_to_json(evaluation: Evaluation, budget: Budget) -> dict[str, Any]
     return {
         "allocation": evaluation.allocation.to_json(),
         "scores": dict(evaluation.scores),
+        "stage_scores": {stage: dict(values) for stage, values in evaluation.stage_scores.items()},
+        "measures": {name: dict(values) for name, values in evaluation.measures.items()},
+        "unmeasured": {name: one.to_json() for name, one in evaluation.unmeasured.items()},
         "failures": [failure_to_json(entry) for entry in evaluation.failures],
         "invalid": evaluation.invalid,
         "charged": evaluation.charged(budget),
@@ -39,8 +46,8 @@ def evaluation_to_json(evaluation: Evaluation, budget: Budget) -> dict[str, Any]
     }
 
 
-def confirmation(event: Mapping[str, Any], options: StudyOptions) -> Confirmation:
-    """Return the confirmation that an event `confirmed` describes."""
+def confirmation(event: Mapping[str, Any], options: StudyOptions, file: TaskFile) -> Confirmation:
+    """Return the confirmation that an event `confirmed` of a study of the task describes."""
     winner, runner_up = event["winner"], event["runner_up"]
     both = [winner] if runner_up is None else [winner, runner_up]
     intervals = [_interval(entry, options) for entry in both]
@@ -63,7 +70,16 @@ def confirmation(event: Mapping[str, Any], options: StudyOptions) -> Confirmatio
         winner_failures=tuple(map(failure_from_json, winner["failures"])),
         runner_up_failures=() if runner_up is None else tuple(map(failure_from_json, runner_up["failures"])),
         winner_charged=winner["charged"] if winner["scores"] else None,
+        winner_measures=_measures(winner, options),
+        winner_stages=stage_figures(
+            winner.get("stage_scores", {}), file, confidence=options.confidence, seed=options.seed
+        ),
     )
+
+
+def _measures(entry: Mapping[str, Any], options: StudyOptions) -> dict[str, Figure]:
+    left = {name: Unmeasured(**one) for name, one in entry.get("unmeasured", {}).items()}
+    return measure_figures(entry.get("measures", {}), left, confidence=options.confidence, seed=options.seed)
 
 
 def _interval(entry: Mapping[str, Any], options: StudyOptions) -> Interval | None:

@@ -26,6 +26,7 @@ from agenttts.study.archive import (
     Unparsed,
     Unscored,
 )
+from agenttts.study.figures import Unmeasured
 from agenttts.study.racing import blocks
 
 if TYPE_CHECKING:
@@ -91,6 +92,10 @@ class Evaluation:
     """See `Trial.votes`."""
     measured: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """See `Trial.measured`."""
+    measures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """The task's `measures`: name -> problem id -> value, over scored problems; empty where none were taken."""
+    unmeasured: Mapping[str, Unmeasured] = field(default_factory=dict)
+    """Of each measure the scored problems without a value; those that all have one are left out."""
 
     @property
     def n_problems(self) -> int:
@@ -171,6 +176,8 @@ class Evaluation:
             estimated_from=_estimated_from(rollouts),
             votes=_by_stage((r.problem_id, r.votes) for r in scored),
             measured=_by_stage((r.problem_id, r.measured) for r in scored),
+            measures=_by_stage((r.problem_id, r.measures) for r in scored),
+            unmeasured=_unmeasured(scored),
         )
 
 
@@ -263,6 +270,14 @@ def _unscored(allocation: Allocation, rollouts: Sequence[Rollout]) -> dict[str, 
     return result
 
 
+def _unmeasured(rollouts: Sequence[Rollout]) -> dict[str, Unmeasured]:
+    causes: dict[str, list[str]] = {}
+    for rollout in rollouts:
+        for name, cause in rollout.unmeasured.items():
+            causes.setdefault(name, []).append(cause)
+    return {name: Unmeasured(len(all_), all_[0][:LONGEST_EXAMPLE]) for name, all_ in causes.items()}
+
+
 def _runaway(allocation: Allocation, rollouts: Sequence[Rollout]) -> dict[str, Runaway]:
     result = {}
     for choice in allocation.choices:
@@ -291,12 +306,14 @@ def _counted_by(rollouts: Sequence[Rollout]) -> dict[str, tuple[str, ...]]:
     return result
 
 
-def pipeline_runner(pipeline: Pipeline, clients: Clients, sampler: Sampler, cost_model: CostModel) -> Runner:
-    """Return the runner that takes problems through a real pipeline."""
+def pipeline_runner(
+    pipeline: Pipeline, clients: Clients, sampler: Sampler, cost_model: CostModel, *, measure: bool = False
+) -> Runner:
+    """Return the runner that takes problems through a real pipeline; `measure`: with the task's measures."""
 
     async def run(problem: Problem, allocation: Allocation) -> Rollout:
         return await pipeline.run(
-            problem, allocation, clients=clients, sampler=sampler, cost_model=cost_model, score=True
+            problem, allocation, clients=clients, sampler=sampler, cost_model=cost_model, measure=measure
         )
 
     return run
@@ -314,7 +331,7 @@ async def evaluate(
     max_failed: float = 0.02,
     on_rollout: Callable[[Rollout], None] | None = None,
 ) -> Evaluation:
-    """Evaluate an allocation of a task on problems, at most `concurrency` of them at a time.
+    """Evaluate an allocation of a task on problems, measures included, at most `concurrency` of them at a time.
 
     Raises:
         ProviderError: One that stops the run: wrong key, endpoint down.
@@ -326,7 +343,7 @@ async def evaluate(
     from agenttts.task.sharing import refuse_unlike
 
     refuse_unlike(task.file, problems)
-    runner = pipeline_runner(Pipeline.build(task), clients, sampler, cost_model)
+    runner = pipeline_runner(Pipeline.build(task), clients, sampler, cost_model, measure=True)
     gate = asyncio.Semaphore(concurrency)
     return await run_problems(
         runner, allocation, problems, gate=gate, max_failed=max_failed, on_rollout=on_rollout

@@ -357,7 +357,7 @@ class Loop:
 
     async def _evaluate_final(self, session: Session, trial: Trial, problems: Any) -> Evaluation:
         return await run_problems(
-            session.runner,
+            session.final_runner or session.runner,
             trial.allocation,
             problems,
             gate=self._gate,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from agenttts.budgets.cost import total
 from agenttts.study.archive import Trial
 from agenttts.study.events import StudyState
+from agenttts.study.figures import figures_to_json
 from agenttts.study.result import StudyOptions, StudyResult
 
 if TYPE_CHECKING:
@@ -62,4 +63,6 @@ def _measured(result: StudyResult, best: Trial) -> Measured | None:
         split=split,
         n_failed=n_failed,
         counted_by=best.counted_by,
+        measures={} if final is None else figures_to_json(final.winner_measures),
+        stages={} if final is None else figures_to_json(final.winner_stages),
     )

@@ -12,6 +12,7 @@ from agenttts.budgets.cards import ModelCard
 from agenttts.budgets.cost import Budget, Cost, Unit
 from agenttts.study.archive import ProblemFailure, Trial
 from agenttts.study.break_even import BreakEven
+from agenttts.study.figures import Figure
 from agenttts.study.statistics import Interval, PairedDifference
 
 __all__ = [
@@ -160,6 +161,10 @@ class Confirmation:
     split: str = "test"
     n_wanted: int = 0
     """Test problems that would have been asked, had the search budget paid for them."""
+    winner_measures: Mapping[str, Figure] = field(default_factory=dict)
+    """The task's `measures` of the winner on the test problems, by name."""
+    winner_stages: Mapping[str, Figure] = field(default_factory=dict)
+    """Scores of the winner's stages that have a `score` of their own, on the test problems."""
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ class Session:
     set_cap: Callable[[Budget | None], None]
     """Sets what the study may spend over all its runs; only while no call is in flight."""
     max_recorded: Callable[[str, str], int | None] | None = None
+    final_runner: Runner | None = None
+    """Runs what is confirmed: with the task's measures, which no trial pays for; `None`: `runner` does."""
     averager: Averager | None = None
     """Averages scores over draws of earlier trials; `None`: scores stay those of the rollout."""
     ask: Ask | None = None
@@ -127,6 +129,7 @@ async def open_session(
                 n_paid=n_paid,
                 set_cap=set_cap,
                 max_recorded=clients.max_recorded,
+                final_runner=pipeline_runner(pipeline, clients, sampler, cost_model, measure=True),
                 averager=PipelineAverager(task, pipeline, clients, sampler),
                 **({} if asker is None else _planner_side(asker, ledger)),
             )

@@ -368,7 +368,7 @@ class Study:
             if best is None
             else mean_interval(list(best.scores.values()), confidence=options.confidence, seed=options.seed),
             runner_up=archive.runner_up(),
-            confirmation=None if final is None else confirmation(final, options),
+            confirmation=None if final is None else confirmation(final, options, self.task.file),
             no_confirmation_because="" if final is not None else _why_unconfirmed(ended),
             alternative=alternative(archive, options),
             spent=CostModel(self.task.cards).nothing() if state.spent is None else Cost(**state.spent),
