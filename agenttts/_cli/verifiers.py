@@ -32,11 +32,16 @@ ABOUT = {
     "numeric": "the number of gold; scores, does not select",
     "choice": "the letter of gold; scores, does not select",
     "math": "mathematically equal to gold; scores, does not select",
+    "rouge_l": "ROUGE-L of a text against gold; scores, does not select",
+    "node_f1": "F1 of the tools named against gold (TaskBench); scores, does not select",
+    "parameter_f1": "F1 of the tools' arguments against gold (TaskBench); scores, does not select",
     "recorded": "what a recording says of the draw; scores, does not select",
     "regex": "whether the answer has a form (`pattern`)",
     "json_schema": "whether the answer fits a JSON schema",
     "function": "a Python function of the task; needs --trust",
     "code": "runs the tests of the problem (`tests`) in a sandbox",
+    "executable": "runs the program in a sandbox, without tests; whether it fails",
+    "completeness": "whether the program has no placeholders left",
     "judge": "a model marks samples, one by one, in pairs or as a list (`model`)",
     "orm": "a reward model that marks the answer (`model`)",
     "prm": "a reward model that marks each step (`model`)",
@@ -98,6 +103,7 @@ class CheckRequest:
     endpoint: str | None
     source: str | None
     concurrency: int
+    data: str | None
     trust: bool
 
 
@@ -117,7 +123,14 @@ def run_verifier_check(request: CheckRequest, *, as_json: bool) -> None:
     from agenttts.study.verifier_check import check_draws
     from agenttts.study.verifier_draws import checked_stage
 
-    task = load_task(request.task, trust=request.trust, endpoint=request.endpoint, source=request.source)
+    task = load_task(
+        request.task,
+        trust=request.trust,
+        endpoint=request.endpoint,
+        source=request.source,
+        data=request.data,
+        needs="search",
+    )
     verifier = named_verifier(task, request.verifier)
     where = checked_stage(task, stage=request.stage, model=request.model, n_samples=request.n_samples)
     found = asyncio.run(_drawn(request, task, verifier, where))

@@ -14,6 +14,7 @@ from typing import Any
 
 import regex
 
+from agenttts.pipeline.code_files import FENCE, code_files
 from agenttts.pipeline.numbered import numbers
 from agenttts.task.schema import ParseBlock
 from agenttts.verifiers.equality import format_number, step_into
@@ -89,6 +90,7 @@ def make_parser(block: ParseBlock, function: Callable[[str], Any] | None = None)
         "choice": _choice(block),
         "boxed": lambda text: _pick(_boxed(text), block.which),
         "lines": _lines,
+        "files": code_files,
         "code_block": lambda text: _pick(_code_blocks(text, block.language), block.which),
     }
     return Parser(block.rule, rules[block.rule])
@@ -251,9 +253,6 @@ def _choice_forms(labels: Sequence[str]) -> list[str]:
 
 _BOXED = re.compile(r"\\f?boxed\s*\{")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_FENCE = re.compile(
-    r"^[^\S\n]*```[^\S\n]*([\w+#.-]*)[^\n]*\n(.*?)(?:^[^\S\n]*```|\Z)", re.DOTALL | re.MULTILINE
-)
 _BULLET = re.compile(r"^(?:[-*+•‣]|\(?\d+[.)]|\(?[a-z][)])\s+")
 
 
@@ -283,7 +282,7 @@ def _code_blocks(text: str, language: str | None) -> list[str]:
     wanted = None if language is None else language.casefold()
     return [
         code.rstrip()
-        for name, code in _FENCE.findall(text)
+        for name, _, code in FENCE.findall(text)
         if wanted in (None, name.casefold()) and code.strip()
     ]
 

@@ -63,6 +63,7 @@ class ParseBlock(_Block):
         "boxed",
         "lines",
         "code_block",
+        "files",
         "function",
     ] = "text"
     pattern: str | None = None

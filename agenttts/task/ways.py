@@ -63,12 +63,17 @@ class VerifierBlock(_Block):
         "numeric",
         "choice",
         "math",
+        "rouge_l",
+        "node_f1",
+        "parameter_f1",
         "regex",
         "json_schema",
         "function",
         "recorded",
         "tiny_prm",
         "code",
+        "executable",
+        "completeness",
         "judge",
         "orm",
         "prm",
@@ -79,8 +84,16 @@ class VerifierBlock(_Block):
     ]
     tolerance: Annotated[float, Field(ge=0)] = 1e-9
     """`numeric`: accepted difference, relative to the larger value where that is above 1, else absolute."""
-    normalise: bool = True
-    """`exact`: compare after SQuAD normalisation (case, punctuation, articles, white space)."""
+    normalise: bool | Literal["squad"] = True
+    """`exact`: compare after SQuAD normalisation (case, punctuation, articles, white space), but numbers as numbers;
+    `squad`: to the letter as the official script does, which takes 4.2 and 42 for the same."""
+    yes_no: bool = False
+    """`token_f1`: as the scripts of HotpotQA and 2WikiMultihopQA do, where yes, no and noanswer, on either side, earn
+    nothing unless the whole answers agree."""
+    stemmer: bool = False
+    """`rouge_l`: compare words by their stems (Porter)."""
+    values: bool = True
+    """`parameter_f1`: an argument is right by tool, name and value; `false`: by tool and name alone."""
     pattern: str | None = None
     """`regex`: must match the whole answer."""
     json_schema: dict[str, Any] | None = None
@@ -124,11 +137,11 @@ class VerifierBlock(_Block):
     partial: bool = False
     """`code`: score the share of tests passed, rather than all or nothing."""
     timeout_s: Annotated[float, Field(gt=0)] = 10.0
-    """`code`, `gen_prm`: of one program."""
+    """`code`, `executable`, `gen_prm`: of one program."""
     memory_mb: Count = 512
-    """`code`, `gen_prm`: of one program."""
+    """`code`, `executable`, `gen_prm`: of one program."""
     isolation: Literal["auto", "bubblewrap", "process"] = "auto"
-    """`code`, `gen_prm`: `auto` takes bubblewrap where it works; what was used is in the result."""
+    """`code`, `executable`, `gen_prm`: `auto` takes bubblewrap where it works; what was used is in the result."""
 
     @model_validator(mode="before")
     @classmethod
@@ -171,10 +184,13 @@ class VerifierBlock(_Block):
         return [name for name in ("aggregate", "samples") if len(getattr(self, name)) > 1]
 
 
-_SANDBOXED = frozenset({"code", "gen_prm"})
+_SANDBOXED = frozenset({"code", "executable", "gen_prm"})
 _READ_BY: Mapping[str, frozenset[str]] = {
     "tolerance": frozenset({"numeric"}),
     "normalise": frozenset({"exact"}),
+    "yes_no": frozenset({"token_f1"}),
+    "stemmer": frozenset({"rouge_l"}),
+    "values": frozenset({"parameter_f1"}),
     "pattern": frozenset({"regex"}),
     "json_schema": frozenset({"json_schema"}),
     "function": frozenset({"function"}),
@@ -198,7 +214,9 @@ _READ_BY: Mapping[str, frozenset[str]] = {
     "isolation": _SANDBOXED,
 }
 """Setting -> the verifiers that read it. Elsewhere it would say what is not done, and as a list make ways that are one."""
-NEEDS_GOLD = frozenset({"exact", "set_f1", "token_f1", "numeric", "choice", "math"})
+NEEDS_GOLD = frozenset(
+    {"exact", "set_f1", "token_f1", "numeric", "choice", "math", "rouge_l", "node_f1", "parameter_f1"}
+)
 """Verifiers that compare with a gold field; they cannot select, because production has no gold."""
 ASKS_MODEL = frozenset({"tiny_prm", "judge", "orm", "prm", "gen_prm", "similarity"})
 """Verifiers that ask models, which cost something."""

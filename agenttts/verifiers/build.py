@@ -14,12 +14,16 @@ from agenttts.verifiers import rules
 from agenttts.verifiers.base import Verifier
 from agenttts.verifiers.certainty import Agreement, SelfCertainty
 from agenttts.verifiers.code import CodeVerifier
+from agenttts.verifiers.completeness import Completeness
+from agenttts.verifiers.executable import ExecutableVerifier
 from agenttts.verifiers.function import FunctionVerifier
 from agenttts.verifiers.gen_prm import gen_prm, in_sandbox
 from agenttts.verifiers.judge import judge
 from agenttts.verifiers.maths import MathVerifier
 from agenttts.verifiers.recorded import RecordedVerifier
 from agenttts.verifiers.reward import RewardModelVerifier, asking
+from agenttts.verifiers.rouge import rouge_l
+from agenttts.verifiers.tools import node_f1, parameter_f1
 
 if TYPE_CHECKING:
     from agenttts.budgets.cards import ModelCard
@@ -42,16 +46,26 @@ def build(block: VerifierBlock, task: Task, gold: str | None = None) -> Verifier
     """
     comparisons: dict[str, Callable[[Any, Any], float]] = {
         "choice": rules.choice,
-        "exact": rules.exact if block.normalise else rules.exact_as_written,
+        "exact": _EXACT[block.normalise],
+        "node_f1": node_f1,
         "numeric": partial(rules.numeric, tolerance=block.tolerance),
+        "parameter_f1": partial(parameter_f1, values=block.values),
+        "rouge_l": partial(rouge_l, stemmer=block.stemmer),
         "set_f1": rules.set_f1,
-        "token_f1": rules.token_f1,
+        "token_f1": partial(rules.token_f1, yes_no=block.yes_no),
     }
     if block.kind in comparisons:
         return rules.GoldRule(_needed(gold, block.kind), comparisons[block.kind])
     if block.kind == "math":
         return MathVerifier(_needed(gold, block.kind))
     return _without_gold(block, task)
+
+
+_EXACT: Mapping[bool | str, Callable[[Any, Any], float]] = {
+    True: rules.exact,
+    False: rules.exact_as_written,
+    "squad": rules.exact_squad,
+}
 
 
 def _without_gold(block: VerifierBlock, task: Task) -> Verifier:
@@ -73,6 +87,8 @@ def _without_gold(block: VerifierBlock, task: Task) -> Verifier:
 _BY_BLOCK: Mapping[str, Callable[[VerifierBlock], Verifier]] = {
     "agreement": lambda block: Agreement(),
     "code": lambda block: _code(block),
+    "completeness": lambda block: Completeness(),
+    "executable": lambda block: ExecutableVerifier(_limits(block), block.isolation),
     "gen_prm": lambda block: gen_prm(block, in_sandbox(block)),
     "judge": judge,
     "self_certainty": lambda block: SelfCertainty(),
@@ -86,9 +102,13 @@ def _code(block: VerifierBlock) -> Verifier:
         suite=block.suite,
         entry_point=block.entry_point,
         partial=block.partial,
-        limits=Limits(timeout_s=block.timeout_s, memory_mb=block.memory_mb),
+        limits=_limits(block),
         isolation=block.isolation,
     )
+
+
+def _limits(block: VerifierBlock) -> Limits:
+    return Limits(timeout_s=block.timeout_s, memory_mb=block.memory_mb)
 
 
 def _reward_model(block: VerifierBlock, card: ModelCard) -> Verifier:

@@ -23,6 +23,7 @@ __all__ = [
     "squad_normalise",
     "vote_counts",
     "vote_key",
+    "written",
 ]
 
 LONGEST_NUMBER = 400
@@ -158,6 +159,14 @@ def loose_key(answer: Any) -> Hashable:
     if isinstance(answer, list | tuple):
         return ("list", tuple(loose_key(item) for item in answer))
     return vote_key(answer)
+
+
+def written(value: Any) -> str:
+    """Return a value as text; empty where it is nested too deeply to be written."""
+    try:
+        return str(value)
+    except RecursionError:
+        return ""
 
 
 def field_value(fields: Mapping[str, Any], path: str) -> Any:

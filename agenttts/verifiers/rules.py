@@ -1,7 +1,8 @@
 """Verifiers that are rules: they compare an answer with a gold field of the problem, or check its form.
 
 An answer that could not be parsed scores 0; a problem whose gold field is missing or unusable leaves it unscored.
-Sources: Rajpurkar et al. 2018, arXiv:1806.03822, official script (exact match, token F1).
+Sources: Rajpurkar et al. 2018, arXiv:1806.03822, official script evaluate-v2.0.py (exact match, token F1); Yang et al. 2018,
+arXiv:1809.09600, hotpot_evaluate_v1.py (`yes_no`), which Ho et al. 2020, arXiv:2011.01060 (2WikiMultihopQA), share.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ __all__ = [
     "choice",
     "exact",
     "exact_as_written",
+    "exact_squad",
     "json_schema",
     "matches",
     "numeric",
@@ -103,7 +105,10 @@ def best_of_golds(gold: Any, score: Callable[[Any], float]) -> float:
 
 
 def exact(gold: Any, answer: Any) -> float:
-    """Return 1 where the answers agree after normalisation (see `same_answer`), else 0."""
+    """Return 1 where the answers agree after normalisation, else 0.
+
+    Two departures from the official exact match (see `same_answer`); `exact_squad` is that one.
+    """
     if (
         isinstance(answer, list | tuple)
         and isinstance(gold, list | tuple)
@@ -111,6 +116,15 @@ def exact(gold: Any, answer: Any) -> float:
     ):
         return 1.0
     return best_of_golds(gold, lambda one: float(same_answer(one, answer)))
+
+
+def exact_squad(gold: Any, answer: Any) -> float:
+    """Return 1 where the official script of SQuAD (also HotpotQA's, 2WikiMultihopQA's) finds an exact match, else 0.
+
+    Lists as answers are read as their items joined by spaces.
+    """
+    text = squad_normalise(_plain(answer))
+    return best_of_golds(gold, lambda one: float(squad_normalise(_plain(one)) == text))
 
 
 def exact_as_written(gold: Any, answer: Any) -> float:
@@ -125,14 +139,28 @@ def _as_written(value: Any) -> Any:
     return value.strip() if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
 
 
-def token_f1(gold: Any, answer: Any) -> float:
-    """Return the harmonic mean of precision and recall over normalised words, counted with repeats."""
+YES_NO = frozenset({"yes", "no", "noanswer"})
+
+
+def token_f1(gold: Any, answer: Any, yes_no: bool = False) -> float:
+    """Return the harmonic mean of precision and recall over normalised words, counted with repeats.
+
+    As SQuAD's script 2.0, two texts of which nothing is left agree; those of SQuAD 1.1, HotpotQA and 2WikiMultihopQA
+    give them 0.
+
+    Args:
+        gold: One text, or a list: any of them.
+        answer: The answer; lists are read as their items joined by spaces.
+        yes_no: As the scripts of HotpotQA and 2WikiMultihopQA: where either side is yes, no or noanswer, and the whole
+            answers differ, the score is 0.
+    """
     words = squad_normalise(_plain(answer)).split()
-    return best_of_golds(gold, lambda one: _token_f1(squad_normalise(_plain(one)).split(), words))
+    return best_of_golds(gold, lambda one: _token_f1(squad_normalise(_plain(one)).split(), words, yes_no))
 
 
-def _token_f1(gold: Sequence[str], words: Sequence[str]) -> float:
-    if not gold or not words:
+def _token_f1(gold: Sequence[str], words: Sequence[str], yes_no: bool) -> float:
+    whole = {" ".join(gold), " ".join(words)}
+    if not gold or not words or (yes_no and whole & YES_NO):
         return float(gold == words)
     n_common = sum((Counter(gold) & Counter(words)).values())
     return 2 * n_common / (len(gold) + len(words))
@@ -143,7 +171,10 @@ def _plain(value: Any) -> str:
 
 
 def set_f1(gold: Any, answer: Any) -> float:
-    """Return the harmonic mean of precision and recall over distinct items; two empty sets agree."""
+    """Return the harmonic mean of precision and recall over distinct items.
+
+    On supporting facts this is HotpotQA's sp_f1, but for two empty sets: they agree here, and score 0 there.
+    """
     wanted, named = _item_keys(gold), _item_keys(answer)
     if not wanted or not named:
         return float(wanted == named)

@@ -105,8 +105,9 @@ def test_a_card_may_be_a_word(with_card: Callable[..., Path]) -> None:
 
 
 KINDS = (
-    "exact, set_f1, token_f1, numeric, choice, math, regex, json_schema, function, recorded, tiny_prm, code, judge, "
-    "orm, prm, gen_prm, self_certainty, agreement"
+    "exact, set_f1, token_f1, numeric, choice, math, rouge_l, node_f1, parameter_f1, regex, json_schema, function, "
+    "recorded, tiny_prm, code, executable, completeness, judge, "
+    "orm, prm, gen_prm, self_certainty, agreement, similarity"
 )
 
 
