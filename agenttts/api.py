@@ -37,6 +37,7 @@ async def aoptimize(
     seed: int = 0,
     search_budget: Budget | str | float | None = None,
     n_search: int | None = None,
+    data: str | Path | None = None,
     confirm: bool = True,
     racing: bool = True,
     concurrency: int = 32,
@@ -53,7 +54,14 @@ async def aoptimize(
 ) -> StudyResult:
     """As `optimize`, for callers that are asynchronous themselves."""
     loaded = load_task(
-        task, trust=trust, endpoint=endpoint, source=source, n_search=n_search, unit=unit_of(budget)
+        task,
+        trust=trust,
+        endpoint=endpoint,
+        source=source,
+        n_search=n_search,
+        unit=unit_of(budget),
+        data=data,
+        needs=None if confirm else "search",
     )
     options = study_options(
         loaded,
@@ -82,6 +90,7 @@ def optimize(
     seed: int = 0,
     search_budget: Budget | str | float | None = None,
     n_search: int | None = None,
+    data: str | Path | None = None,
     confirm: bool = True,
     racing: bool = True,
     concurrency: int = 32,
@@ -110,6 +119,8 @@ def optimize(
         seed: The same seed gives the same run.
         search_budget: Most that the whole search may spend, without a unit in that of the budget; `None`: no limit.
         n_search: Use only this many search problems; `None`: the task's. Only where `task` is not loaded yet.
+        data: In place of the task's data: a file, divided into search and test problems as `splits` say, or a folder
+            with `search.*` and `test.*`, of the same columns; the `n` of splits then count as at most.
         confirm: Score winner and runner-up on problems that were not used for choosing.
         racing: End a trial as soon as it is surely worse than the best so far, or surely over the budget.
         concurrency: Problems worked on at a time; does not change the result.
@@ -138,6 +149,7 @@ def optimize(
             seed=seed,
             search_budget=search_budget,
             n_search=n_search,
+            data=data,
             confirm=confirm,
             racing=racing,
             concurrency=concurrency,
@@ -182,7 +194,7 @@ def evaluate(
         endpoint: Take every model from this OpenAI-compatible base URL.
         source: Client used for `endpoint`; `None`: `openai`.
         trust: Allow the Python functions that the task names to run.
-        data: Folder where the data of the task are looked for first; they must be those that the plan was made with.
+        data: Where the data that the plan was made with lie now, or others in their place, as for `optimize`.
         allocate_across_problems: Let samples go where they are expected to gain most per cost, across the problems.
         budget: With it: the average budget of a problem; `None`: what the plan costs as it is.
         on_rollout: Called with every problem's rollout, in the order of finishing.
@@ -192,7 +204,7 @@ def evaluate(
         DataError: The problems cannot be read.
         ProviderError: A model's endpoint is down or refuses the key.
     """
-    loaded = load_plan(plan, trust=trust, endpoint=endpoint, source=source, data=data)
+    loaded = load_plan(plan, trust=trust, endpoint=endpoint, source=source, data=data, needs=split)
     return run_now(
         score_plan(
             loaded,
@@ -242,6 +254,7 @@ def compare(
     concurrency: int = 32,
     jobs: int | None = None,
     n_search: int | None = None,
+    data: str | Path | None = None,
     out: str | Path | None = None,
     store: str | None = None,
     endpoint: str | None = None,
@@ -276,6 +289,7 @@ def compare(
         concurrency: Problems that each search works on at a time.
         jobs: Searches that run at a time; `None`: one a core.
         n_search: Use only this many search problems.
+        data: As for `optimize`.
         out: Name (kept under `runs/`) or folder of the comparison; `None`: a name made of the task and what was asked.
         store: Where shared draws are kept, a database URL; `None`: `draws.sqlite` in the folder.
         endpoint: Take every model from this OpenAI-compatible base URL.
@@ -311,6 +325,7 @@ def compare(
         planner_timeout_s=planner_timeout_s,
         concurrency=concurrency,
         n_search=n_search,
+        data=data,
         out=out,
         store=store,
         endpoint=endpoint,

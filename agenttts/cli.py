@@ -16,6 +16,7 @@ from agenttts._cli.options import (
     BudgetOption,
     ConcurrencyOption,
     ConfirmOption,
+    DataOption,
     EndpointOption,
     JsonOption,
     PlannerBudgetOption,
@@ -113,6 +114,7 @@ def optimize(
     source: SourceOption = None,
     concurrency: ConcurrencyOption = None,
     search_problems: SearchProblemsOption = None,
+    data: DataOption = None,
     confirm: ConfirmOption = True,
     racing: RacingOption = True,
     trust: TrustOption = False,
@@ -144,6 +146,7 @@ def optimize(
                 source=source.value if source is not None else None,
                 concurrency=concurrency,
                 n_search=search_problems,
+                data=data,
                 confirm=confirm,
                 racing=racing,
                 trust=trust,
@@ -164,6 +167,7 @@ def check(
     endpoint: EndpointOption = None,
     source: SourceOption = None,
     search_problems: SearchProblemsOption = None,
+    data: DataOption = None,
     trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -180,6 +184,7 @@ def check(
             endpoint=endpoint,
             source=source.value if source is not None else None,
             n_search=search_problems,
+            data=data,
             trust=trust,
             as_json=as_json,
         )
@@ -198,7 +203,13 @@ def evaluate(
     concurrency: ConcurrencyOption = None,
     trust: TrustOption = False,
     data: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where the task's data are looked for first.")
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Where the plan's own data lie now, or others in their place: a file, or a folder with test.* and "
+            "search.* (as for optimize).",
+            show_default="where they lay",
+        ),
     ] = None,
     across: Annotated[
         bool,

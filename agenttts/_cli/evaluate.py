@@ -46,7 +46,7 @@ def run_evaluate(
     source: str | None,
     concurrency: int | None,
     trust: bool,
-    data: Path | None,
+    data: str | None,
     across: bool,
     budget: str | None,
     as_json: bool,

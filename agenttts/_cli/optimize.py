@@ -69,6 +69,7 @@ class OptimizeRequest:
     source: str | None
     concurrency: int | None
     n_search: int | None
+    data: str | None
     confirm: bool
     racing: bool
     trust: bool
@@ -123,6 +124,7 @@ def _resume(request: OptimizeRequest) -> OpenedStudy:
         concurrency=request.concurrency,
         store=request.store,
         trust=request.trust,
+        data=request.data,
     )
 
 
@@ -146,6 +148,8 @@ def _begin(request: OptimizeRequest) -> OpenedStudy:
         source=request.source,
         n_search=request.n_search,
         unit=unit_of(request.budget),
+        data=request.data,
+        needs=None if request.confirm else "search",
     )
     options = study_options(
         task,

@@ -12,6 +12,7 @@ __all__ = [
     "BudgetOption",
     "ConcurrencyOption",
     "ConfirmOption",
+    "DataOption",
     "EndpointOption",
     "JsonOption",
     "PlannerBudgetOption",
@@ -57,6 +58,15 @@ BudgetOption = Annotated[
         "-b",
         metavar="AMOUNT[UNIT]",
         help="Most that one problem may cost, e.g. 1e6 or 0.002usd. Units: gflops, usd, tokens, seconds, paper.",
+        show_default="the task's",
+    ),
+]
+DataOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        help="In place of the task's data: a file, which is divided into search and test problems, or a folder with "
+        "search.* and test.* (jsonl, csv, parquet, also .gz). Looked up here, then beside the task file.",
         show_default="the task's",
     ),
 ]

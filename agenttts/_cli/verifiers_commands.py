@@ -8,6 +8,7 @@ import typer
 
 from agenttts._cli.options import (
     ConcurrencyOption,
+    DataOption,
     EndpointOption,
     JsonOption,
     SearchBudgetOption,
@@ -71,6 +72,7 @@ def check(
     endpoint: EndpointOption = None,
     source: SourceOption = None,
     concurrency: ConcurrencyOption = None,
+    data: DataOption = None,
     trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -93,6 +95,7 @@ def check(
                 endpoint=endpoint,
                 source=source.value if source is not None else None,
                 concurrency=concurrency or 32,
+                data=data,
                 trust=trust,
             ),
             as_json=as_json,

@@ -46,6 +46,8 @@ class ComparisonRequest:
     planner_timeout_s: float | None = None
     concurrency: int = 32
     n_search: int | None = None
+    data: str | Path | None = None
+    """In place of the task's sources, see `agenttts.task.sources.locate_data`."""
     out: str | Path | None = None
     store: str | None = None
     endpoint: str | None = None
@@ -84,6 +86,8 @@ def prepare_comparison(request: ComparisonRequest) -> ComparisonFolder:
         source=request.source,
         n_search=request.n_search,
         unit=unit_of(request.budget),
+        data=request.data,
+        needs=None if request.confirm else "search",
     )
     options = _options(request, task)
     if request.planner_is_counted:

@@ -16,6 +16,7 @@ from agenttts.study.opening import as_budget, run_folder
 if TYPE_CHECKING:
     from agenttts.budgets.cards import ModelCard
     from agenttts.study.study import Study
+    from agenttts.task.sources import SplitName
     from agenttts.task.task import Task
 
 __all__ = ["differing"]
@@ -57,8 +58,15 @@ def _checks(study: Study) -> dict[str, Callable[[Any], bool]]:
         "confirm": lambda value: value == was.confirm,
         "racing": lambda value: value == was.racing,
         "run": lambda value: run_folder(value).resolve() == study.folder.resolve(),
+        "data": lambda value: _has_data(study, value),
         "n_search": lambda value: value == study.task.file.splits.search.n,
     }
+
+
+def _has_data(study: Study, path: str) -> bool:
+    """Return whether a study was begun with the data of a path; its own may have been moved there."""
+    needed: SplitName | None = None if study.options.confirm else "search"
+    return study.task.with_data(path, needs=needed).digest == study.task.digest
 
 
 def _is_served_by(task: Task, endpoint: str | None, source: str | None) -> bool:

@@ -18,6 +18,7 @@ from agenttts.budgets.loading import load_cards
 from agenttts.errors import InputError, RunError
 from agenttts.study.result import StudyOptions
 from agenttts.study.study import RUNS, Study
+from agenttts.task.sources import SplitName
 from agenttts.task.task import Task
 
 __all__ = [
@@ -60,6 +61,8 @@ def open_study(
         return OpenedStudy(Study.create(folder, task, options, store_url(store)), folder, resumed=False)
     study = Study.open(folder, trust=task.trusted, store_url=store)
     _check_same(study, task, options, folder)
+    if task.look_first:  # the same data, which may lie elsewhere by now
+        study = _where_data_lie(study, task)
     study.amend(
         n_trials=options.n_trials, search_budget=options.search_budget, concurrency=options.concurrency
     )
@@ -74,19 +77,41 @@ def resume_study(
     concurrency: int | None = None,
     store: str | None = None,
     trust: bool = False,
+    data: str | Path | None = None,
 ) -> OpenedStudy:
     """Open a run by its folder alone, to go on with it as it was begun.
 
+    Args:
+        folder: Of the run.
+        n_trials: More trials than it was begun with.
+        search_budget: Another one.
+        concurrency: Another one.
+        store: Where its draws are kept, with the password.
+        trust: Allow the Python functions that the task names to run.
+        data: Where its data lie now.
+
     Raises:
-        RunError: The folder holds no run, or one that keeps its draws in another store.
+        RunError: The folder holds no run, or one that keeps its draws in another store or has other data.
     """
     study = Study.open(folder, trust=trust, store_url=store)
     was = study.options
+    if data is not None:
+        moved = study.task.with_data(data, needs=None if was.confirm else "search")
+        if moved.digest != study.task.digest:
+            raise RunError(
+                f"{folder} was begun with other data than {data}. Name the task instead to begin another run"
+            )
+        study = _where_data_lie(study, moved)
     if n_trials is not None and n_trials < was.n_trials:
         raise RunError(f"{folder} was begun with {was.n_trials} trials, more than {n_trials}")
     cap = None if search_budget is None else as_budget(search_budget, _sum_unit(was.budget.unit))
     study.amend(n_trials=n_trials, search_budget=cap, concurrency=concurrency)
     return OpenedStudy(study, folder, resumed=True)
+
+
+def _where_data_lie(study: Study, task: Task) -> Study:
+    """Return a study that looks for its data where those of a task lie, which are the same."""
+    return replace(study, task=replace(study.task, look_first=task.look_first, search=task.search))
 
 
 def study_options(
@@ -194,15 +219,27 @@ def load_task(
     source: str | None = None,
     n_search: int | None = None,
     unit: Unit | None = None,
+    data: str | Path | None = None,
+    needs: SplitName | None = None,
 ) -> Task:
-    """Return a loaded task as it is, and load another one.
+    """Return a loaded task as it is, or with other data, and load another one.
 
     Raises:
         TaskFileError: The task file holds mistakes.
+        DataError: `data` cannot be used.
     """
     if isinstance(task, Task):
-        return task
-    return Task.load(task, trust=trust, endpoint=endpoint, source=source, n_search=n_search, unit=unit)
+        return task if data is None else task.with_data(data, needs=needs)
+    return Task.load(
+        task,
+        trust=trust,
+        endpoint=endpoint,
+        source=source,
+        n_search=n_search,
+        unit=unit,
+        data=data,
+        needs=needs,
+    )
 
 
 def as_budget(value: Budget | str | float, unit: Unit) -> Budget:

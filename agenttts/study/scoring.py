@@ -70,11 +70,13 @@ def load_plan(
     endpoint: str | None = None,
     source: str | None = None,
     data: str | Path | None = None,
+    needs: Split | None = None,
 ) -> Plan:
-    """Return a plan, its models taken from `endpoint` where one is given.
+    """Return a plan, its models taken from `endpoint` and its data from `data` (see `Task.with_data`) where given.
 
     Raises:
         PlanError: There is no such plan, or it cannot be read.
+        DataError: `data` cannot be used.
     """
     from agenttts.budgets.loading import override_endpoint
     from agenttts.pipeline.plan import Plan
@@ -82,7 +84,7 @@ def load_plan(
     if not isinstance(plan, Plan):
         plan = Plan.load(_plan_file(Path(plan)), trust=trust)
     if data is not None:
-        plan = replace(plan, task=plan.task.with_data(data))
+        plan = replace(plan, task=plan.task.with_data(data, needs=needs))
     if endpoint is None and source is None:
         return plan
     cards = {name: override_endpoint(card, endpoint, source) for name, card in plan.task.cards.items()}
