@@ -73,7 +73,13 @@ def asked_of(
         steps: Mean steps of a sample, at least 1.
         at_worst: `prompt` and `text` are the most there can be; so is what is yielded, repairs included.
     """
-    if verifier.kind in READS:
+    if verifier.kind == "similarity":
+        # The field that answers are compared with is read, too; how long it is, is not known here, but the prompt
+        # mostly shows it.
+        model = verifier.model or ""
+        yield Asked(model, n, text, 1)
+        yield Asked(model, 1, prompt, 0)
+    elif verifier.kind in READS:
         yield Asked(verifier.model or TINY_PRM, n, prompt + text, 1)
     elif verifier.kind in WRITES:
         for calls in _calls(verifier, n, min(MOST_STEPS, max(1.0, text)) if at_worst else max(1.0, steps)):

@@ -6,10 +6,13 @@ import difflib
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from agenttts.budgets.cards import ModelCard
 from agenttts.errors import CardError
 from agenttts.models.base import Message, ModelClient, Request, SamplingParameters
+from agenttts.models.embedding_client import address_of as embedding_address
+from agenttts.models.embedding_client import embedding_client, embedding_of
 from agenttts.models.limits import Endpoint
 from agenttts.models.openai_client import OpenAITransport, base_url_of, without_secrets
 from agenttts.models.provider import ProviderClient
@@ -45,24 +48,33 @@ def _place_of(card: ModelCard) -> str:
     if card.source == "recorded":
         return f"recorded:{load_recording(card.table or '').digest}"
     if card.source == "reward":
-        return f"reward:{without_secrets(address_of(card))}:{_digest_of_reward(card)}"
+        return f"reward:{without_secrets(address_of(card))}:{_digest(reward_of(card).model_dump(**_SET))}"
+    if card.source == "embedding":
+        return f"embedding:{without_secrets(embedding_address(card))}:{_digest(_making_vectors(card))}"
     from agenttts.models.tiny.identity import weights_digest
 
     return f"tiny:{weights_digest(card.served_as)}"
 
 
-def _digest_of_reward(card: ModelCard) -> str:
-    """Return 12 hexadecimal digits that change with whatever changes the scores of a reward model.
+_SET: dict[str, Any] = {"mode": "json", "exclude_defaults": True}
+"""What stands at its default is left out, so that a key that a later version adds starts no new streams."""
 
-    What stands at its default is left out, so that a key that a later version adds starts no new streams.
-    """
-    block = reward_of(card).model_dump(mode="json", exclude_defaults=True)
+
+def _making_vectors(card: ModelCard) -> dict[str, Any]:
+    """Return whatever changes the vectors of an embedding model; where texts are cut, also what counts their tokens."""
+    block = embedding_of(card)
+    counts = {} if block.max_input_tokens is None else {"token_counter": card.token_counter}
+    return block.model_dump(**_SET, exclude={"batch"}) | counts
+
+
+def _digest(block: Mapping[str, Any]) -> str:
+    """Return 12 hexadecimal digits that change with how a model is asked that only reads."""
     return hashlib.sha256(json.dumps(block, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _host_of(card: ModelCard) -> str:
     """Return what answers the calls of a provider's card: behind litellm, each provider on its own."""
-    if card.source == "reward":
+    if card.source in {"reward", "embedding"}:
         return without_secrets(base_url_of(card))
     place = _place_of(card)
     return f"litellm ({card.served_as.partition('/')[0]})" if place == "litellm" else place
@@ -156,6 +168,8 @@ class Clients:
         endpoint = self._endpoint(_host_of(card))
         if card.source == "reward":
             return reward_client(card, endpoint, self._on_event)
+        if card.source == "embedding":
+            return embedding_client(card, endpoint, self._on_event)
         if card.source == "openai":
             return ProviderClient(card, OpenAITransport(card, card.max_concurrency), endpoint, self._on_event)
         from agenttts.models.litellm_client import LiteLLMTransport
@@ -165,7 +179,7 @@ class Clients:
     def _endpoint(self, host: str) -> Endpoint:
         """Return what the cards of one host share; the strictest of their concurrencies holds."""
         if host not in self._endpoints:
-            served = [card for card in self._cards.values() if card.source in {"openai", "litellm", "reward"}]
+            served = [card for card in self._cards.values() if card.source not in {"tiny", "recorded"}]
             most = min(card.max_concurrency for card in served if _host_of(card) == host)
             self._endpoints[host] = Endpoint(host, most)
         return self._endpoints[host]

@@ -117,6 +117,8 @@ def _not_served_hint(said: str, model: str, model_id: str, endpoint: str, addres
     is_address = "://" in endpoint  # else litellm knows where to go
     if not is_address or (_NAMES_A_MODEL.search(said) and "<" not in said):  # HTML is no such answer
         return f"the endpoint has no model {model_id!r}: mend model_id of the card {model}"
+    if address is not None and address.endswith("/embeddings"):
+        return f"nothing is served at {address}: mend base_url of the card {model}; does it lack /v1?"
     if address is not None:
         return (
             f"nothing is served at {address}: mend base_url or reward.path of the card {model} "

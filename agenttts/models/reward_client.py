@@ -8,7 +8,6 @@ in `details["unscored"]`: it is billed and kept, because asking again would give
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -16,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from agenttts.budgets.cards import ModelCard, RewardBlock
-from agenttts.errors import CardError, ProviderError, RequestRefusedError
+from agenttts.errors import CardError, RequestRefusedError
+from agenttts.models.alone import asked_alone
 from agenttts.models.base import CallUsage, Message, Reply, Request, Sample, SamplingParameters
 from agenttts.models.chat import MalformedReply
 from agenttts.models.limits import Endpoint
@@ -145,24 +145,4 @@ def score_messages(
     Raises:
         ProviderError: Of the kind that stops runs, e.g. an endpoint that is down.
     """
-    return asyncio.run(_score_messages(card, sampling, requests))
-
-
-async def _score_messages(
-    card: ModelCard, sampling: SamplingParameters, requests: Sequence[tuple[Message, ...]]
-) -> list[Sample]:
-    place = without_secrets(base_url_of(card))
-    client = reward_client(card, Endpoint(place, card.max_concurrency))
-
-    async def one(messages: tuple[Message, ...]) -> Sample:
-        try:
-            return (await client.draw(Request(card.name, place, messages, sampling), 0, 1))[0]
-        except ProviderError as error:
-            if error.stops_run:
-                raise
-            return Sample(0, "", "unscored", 0, 0, details={"unscored": str(error)})
-
-    try:
-        return list(await asyncio.gather(*(one(messages) for messages in requests)))
-    finally:
-        await client.aclose()
+    return asked_alone(reward_client, card, sampling, requests)

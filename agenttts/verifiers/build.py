@@ -79,6 +79,8 @@ def _without_gold(block: VerifierBlock, task: Task) -> Verifier:
         return FunctionVerifier(task.function(block.function or ""), the(block.aggregate))
     if block.kind in _BY_BLOCK:
         return _BY_BLOCK[block.kind](block)
+    if block.kind == "similarity":
+        return _similarity(block, task.cards[block.model or ""])
     if block.kind in {"orm", "prm"} and block.model != TINY_PRM:
         return _reward_model(block, task.cards[block.model or ""])
     return RewardModelVerifier(TINY_PRM, the(block.aggregate), score_messages)
@@ -120,6 +122,16 @@ def _reward_model(block: VerifierBlock, card: ModelCard) -> Verifier:
         return RewardModelVerifier(card.name, "last", alone, judges_whole=False)
     judges_whole = reward_of(card).judges_whole
     return RewardModelVerifier(card.name, the(block.aggregate), alone, judges_whole, block.separator)
+
+
+def _similarity(block: VerifierBlock, card: ModelCard) -> Verifier:
+    """Return the verifier of an embedding model."""
+    from agenttts.models.alone import asked_alone
+    from agenttts.models.embedding_client import embedding_client
+    from agenttts.verifiers.similarity import ASKING, Similarity
+
+    alone = partial(asked_alone, embedding_client, card, ASKING)
+    return Similarity(card.name, block.field or "", alone)
 
 
 def _needed(gold: str | None, kind: str) -> str:
