@@ -136,9 +136,13 @@ class ModelCard(_Block):
     parameters: Positive | None = None
     active_parameters: Positive | None = None
     """Parameters used per token, for mixtures of experts; `None`: all."""
+    nominal_parameters: Positive | None = None
+    """The size that the model goes by (3e9 for a 3B model of 3.21e9; of a mixture of experts the size used per token).
+    Only the unit `paper` counts it, for the paper does; `None`: the parameters used per token."""
     layers: Annotated[int, Field(gt=0)] | None = None
     width: Annotated[int, Field(gt=0)] | None = None
-    """Hidden size. With `layers` it adds attention to the FLOPs."""
+    """Width of attention: heads times size of a head, which is the hidden size in most models. With `layers` it adds
+    attention to the FLOPs."""
     shares_prefill: bool = True
     """The endpoint reads a prompt once for all samples of one request (prefix caching or `n=`)."""
     price: Price | None = None
@@ -194,3 +198,8 @@ class ModelCard(_Block):
     def n_active(self) -> float | None:
         """Parameters used per token."""
         return self.active_parameters or self.parameters
+
+    @property
+    def n_nominal(self) -> float | None:
+        """Parameters used per token as the unit `paper` counts them."""
+        return self.nominal_parameters or self.n_active

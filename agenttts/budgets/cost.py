@@ -53,7 +53,7 @@ class Cost:
     flops: float | None = 0.0
     """Floating point operations, attention included where the card gives layers and width."""
     linear_flops: float | None = 0.0
-    """The same without attention: what the paper counts."""
+    """What the paper counts: without attention, and of the nominal size of the model where its card gives one."""
     usd: float | None = 0.0
     prefill_tokens: float = 0.0
     decode_tokens: float = 0.0

@@ -7,6 +7,8 @@ Pure arithmetic. With N active parameters, Np prompt tokens and S samples of Nd 
   Np Nd + Nd (Nd + 1) / 2 for each sample (every token attends to itself and to all before it).
 
 Source: arXiv 2508.00890 for the linear part; it leaves attention out, we count it where the card gives layers and width.
+Its unit counts the linear part alone, at the size that a model goes by (3e9 for 3.21e9): `Cost.linear_flops` is of that
+size, `Cost.flops` of the true one.
 """
 
 from __future__ import annotations
@@ -113,14 +115,10 @@ class CostModel:
             CardError: There is no card of that name.
         """
         card = self.card(model)
-        linear = (
-            None
-            if card.n_active is None
-            else 2.0 * card.n_active * (work.prefill_tokens + work.decode_tokens)
-        )
+        linear = _linear_flops(card.n_active, work)
         return Cost(
             flops=None if linear is None else linear + _attention_flops(card, work),
-            linear_flops=linear,
+            linear_flops=_linear_flops(card.n_nominal, work),
             usd=_usd(self.price(model), work),
             prefill_tokens=float(work.prefill_tokens),
             decode_tokens=float(work.decode_tokens),
@@ -150,7 +148,9 @@ class CostModel:
 
     def _knows(self, name: str, unit: Unit) -> bool:
         card = self.cards[name]
-        if unit in {Unit.GFLOPS, Unit.PAPER}:
+        if unit is Unit.PAPER:
+            return card.n_nominal is not None
+        if unit is Unit.GFLOPS:
             return card.n_active is not None
         if unit is Unit.USD:
             return self.price(name) is not None
@@ -172,6 +172,12 @@ _EXAMPLE: Mapping[Unit, str] = {
     Unit.USD: "`price: {input_per_million_usd: <number>, output_per_million_usd: <number>}`",
     Unit.SECONDS: "`speed: {prefill_tokens_per_s: <number>, decode_tokens_per_s: <number>}`",
 }
+
+
+def _linear_flops(n_parameters: float | None, work: Work) -> float | None:
+    if n_parameters is None:
+        return None
+    return 2.0 * n_parameters * (work.prefill_tokens + work.decode_tokens)
 
 
 def _attention_flops(card: ModelCard, work: Work) -> float:

@@ -148,6 +148,16 @@ def _faults(card: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     active, parameters = card.get("active_parameters"), card.get("parameters")
     if isinstance(active, int | float) and isinstance(parameters, int | float) and active > parameters:
         yield "active_parameters", "expected at most `parameters`.", ""
+    yield from _nominal_faults(card.get("nominal_parameters"), active or parameters)
+
+
+def _nominal_faults(nominal: object, used: object) -> Iterator[tuple[str, str, str]]:
+    """Yield what is wrong with a nominal size: one far from the true size is another unit (7 for 7e9) or a slip."""
+    if not isinstance(nominal, int | float) or not isinstance(used, int | float):
+        return
+    if not used / 2 <= nominal <= 2 * used:
+        hint = "Write 7e9 for 7B; for a mixture of experts, the size used per token."
+        yield "nominal_parameters", f"expected about the size used per token, {used:g}.", hint
 
 
 def _reward_faults(reward: object) -> Iterator[tuple[str, str, str]]:

@@ -211,7 +211,7 @@ class Task:
         and the planner (options of a study), prices, limits of rate and time, the description, and where files lie.
         """
         cards = {
-            name: {key: getattr(card, key) for key in RESULT_KEYS} | _reward(card)
+            name: {key: getattr(card, key) for key in RESULT_KEYS} | _nominal(card) | _reward(card)
             for name, card in sorted(self.cards.items())
         }
         tables = {name: _file_digest(card.table) for name, card in sorted(self.cards.items()) if card.table}
@@ -339,6 +339,12 @@ def _written_out(file: TaskFile) -> dict[str, Any]:
 
 def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _nominal(card: ModelCard) -> dict[str, float]:
+    """Return the nominal size where there is one, so that other cards keep the digest that earlier versions gave them."""
+    size = card.nominal_parameters
+    return {} if size is None else {"nominal_parameters": size}
 
 
 def _reward(card: ModelCard) -> dict[str, Any]:
