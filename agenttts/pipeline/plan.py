@@ -32,10 +32,6 @@ KEYS = ("format", "agenttts", "allocation", "budget", "measured", "cost_per_prob
 """Of a plan file, at the top."""
 
 
-BESIDE = ("measures", "stages")
-"""Keys of `Measured` for what is told beside the score."""
-
-
 @dataclass(frozen=True)
 class Measured:
     """What the plan scored, with its confidence interval."""
@@ -55,8 +51,6 @@ class Measured:
     """Model -> what counted its tokens, where that was not the endpoint itself (`CallUsage.counted_by`)."""
     measures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The task's `measures` on problems that had no part in choosing, each with its interval; empty: not taken."""
-    stages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """The same for scores of stages."""
 
 
 @dataclass(frozen=True)
@@ -277,8 +271,8 @@ class Plan:
         if self.measured is not None:
             notes = count_notes(self.measured.counted_by)
             measured = {**asdict(self.measured), "token_counts": notes, "figures_from": self.figures_from}
-            # Earlier versions refuse keys that they do not know.
-            measured = {key: value for key, value in measured.items() if value or key not in BESIDE}
+            if not self.measured.measures:  # earlier versions refuse keys that they do not know
+                del measured["measures"]
         data: dict[str, Any] = {
             "format": FORMAT,
             "agenttts": self.agenttts_version or agenttts.__version__,

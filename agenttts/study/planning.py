@@ -64,5 +64,4 @@ def _measured(result: StudyResult, best: Trial) -> Measured | None:
         n_failed=n_failed,
         counted_by=best.counted_by,
         measures={} if final is None else figures_to_json(final.winner_measures),
-        stages={} if final is None else figures_to_json(final.winner_stages),
     )

@@ -107,6 +107,38 @@ def test_scores_are_known_of_tried_choices_alone():
     assert known.share("escalate", 0.5, attempt(2, label)) == 1.0
 
 
+def mended() -> RunShares:
+    model = {"prompt": {"user": "x"}, "models": ["m", "other"], "n_samples": [1, 8]}
+    check = {"stage": "attempt", "verifier": {"kind": "regex", "pattern": "x"}}
+    when = {"stage": "check", "measure": "score", "below": [0, 0.5, 1]}
+    stages = {
+        "attempt": model,
+        "check": {"needs": ["attempt"], "test": check},
+        "repair": {**model, "needs": ["attempt", "check"], "when": when},
+    }
+    score = {"verifier": "numeric", "gold": "answer"}
+    task = {"name": "t", "data": {"path": "rows.jsonl"}, "stages": stages, "score": score}
+    return RunShares(TaskFile.model_validate(task))
+
+
+def test_scores_of_tests_tell_how_often_an_answer_is_mended_at_every_threshold():
+    known = mended()
+    assert known.watched == {"repair": "attempt"}
+    assert known.share("repair", 1, attempt(1)) == 1.0
+    known.observe_measured("repair", attempt(1), {"a": 1.0, "b": 0.0, "c": 0.5, "d": 1.0})
+    assert known.share("repair", 1, attempt(1)) == pytest.approx((2 + 1) / 5)
+    assert known.share("repair", 0.5, attempt(1)) == pytest.approx((1 + 1) / 5)
+    assert known.share("repair", 0, attempt(1)) == 0.0
+
+
+def test_a_choice_that_was_not_tested_counts_as_the_worst_tested_one_of_its_model():
+    known = mended()
+    known.observe_measured("repair", attempt(1), {"a": 1.0, "b": 0.0})
+    known.observe_measured("repair", attempt(4), {"a": 1.0, "b": 1.0})
+    assert known.share("repair", 1, attempt(8)) == pytest.approx((1 + 1) / 3)
+    assert known.share("repair", 1, StageChoice("attempt", "other", 8, "majority")) == 1.0
+
+
 def routed_file() -> TaskFile:
     stage = {"prompt": {"user": "x"}, "models": ["m"], "n_samples": [1, 4]}
     when = {"stage": "rate", "measure": "answer", "below": [0, 0.3, 0.7, 1.01]}
