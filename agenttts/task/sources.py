@@ -86,7 +86,7 @@ def locate_data(path: str | Path, beside: Path, needs: SplitName | None = None) 
             names = sorted(entry.name for entry in found.iterdir() if not entry.name.startswith("."))
             raise DataError(
                 f"{shown(found)}: this folder has no file with {split} problems.\n"
-                f"Expected {split}{ENDINGS[0]} (or {', '.join(ENDINGS[1:])}); "
+                f"Expected {split}.jsonl, .csv or .parquet, each also with .gz; "
                 f"found: {', '.join(names[:20]) or 'nothing'}."
             )
     return Replacement(found, search, test)

@@ -192,12 +192,18 @@ def _known_keys(model: type[BaseModel], loc: Loc) -> list[str]:
     blocks = [
         option for kind in _types_at(model, loc[:-1]) for option, _ in _options(kind) if _is_block(option)
     ]
-    names = [name for block in blocks for name in block.model_fields]
+    names = [name for block in blocks for name in _keys(block)]
     return [name for name in names if not (name == "name" and "source" in names)]  # a card's name is its key
 
 
 def _is_block(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+@cache
+def _keys(block: type[BaseModel]) -> dict[str, str]:
+    """Return the keys of a block as they stand in a file, each with the attribute that holds it."""
+    return {field.alias or name: name for name, field in block.model_fields.items()}
 
 
 @cache
@@ -216,8 +222,8 @@ def _types_at(model: type[BaseModel], loc: Loc) -> list[Any]:
 
 
 def _inner(option: Any, part: int | str) -> Iterator[Any]:
-    if _is_block(option) and part in option.model_fields:
-        yield _hints(option)[str(part)]
+    if _is_block(option) and part in (keys := _keys(option)):
+        yield _hints(option)[keys[str(part)]]
     elif get_origin(option) is dict and "[" not in str(part):
         yield get_args(option)[1]
     elif get_origin(option) in (tuple, list) and isinstance(part, int):
@@ -252,7 +258,7 @@ def _one_described(kind: Any, metadata: tuple[Any, ...]) -> str:
     if isinstance(kind, type) and issubclass(kind, Enum):
         return _one_of([str(member.value) for member in kind])
     if _is_block(kind):
-        return f"a block with keys such as {', '.join(f'`{name}`' for name in list(kind.model_fields)[:4])}"
+        return f"a block with keys such as {', '.join(f'`{name}`' for name in list(_keys(kind))[:4])}"
     words = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
     return words.get(kind, "a value") + _limits(metadata)
 
