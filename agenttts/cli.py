@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from agenttts._cli.compare_command import compare
+from agenttts._cli.data_commands import data_app
 from agenttts._cli.options import (
     BudgetOption,
     ConcurrencyOption,
@@ -34,6 +35,7 @@ from agenttts._cli.options import (
     TrustOption,
     YesOption,
 )
+from agenttts._cli.paper_command import paper
 from agenttts._cli.record_commands import record_app
 from agenttts._cli.verifiers_commands import verifiers_app
 
@@ -157,6 +159,7 @@ def optimize(
 
 
 app.command(epilog=_EXIT_CODES)(compare)
+app.command(epilog=_EXIT_CODES)(paper)
 
 
 @app.command(epilog=_EXIT_CODES)
@@ -318,6 +321,7 @@ def diagnose(
         run_diagnose(run, out=out, as_json=as_json)
 
 
+app.add_typer(data_app, name="data", epilog=_EXIT_CODES)
 app.add_typer(record_app, name="record", epilog=_EXIT_CODES)
 app.add_typer(verifiers_app, name="verifiers", epilog=_EXIT_CODES)
 

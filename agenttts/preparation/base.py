@@ -1,0 +1,218 @@
+"""From rows of a published set to problems of a task: which rows, in which split, and what was left out.
+
+Pure: rows in, rows out. Choice and division go by hashes of seed and identifier, so the same seed and files give the
+same problems in whatever order the rows come. How a row becomes a problem is in the module of its family; reading and
+writing files is in `sources` and `prepared`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Generic, TypeVar
+
+from agenttts.errors import DataError
+
+__all__ = [
+    "Division",
+    "Made",
+    "Report",
+    "Row",
+    "Tables",
+    "UnusableError",
+    "Wish",
+    "column",
+    "divide",
+    "hashed",
+    "in_order",
+    "loaded",
+    "texts",
+]
+
+Row = Mapping[str, Any]
+Report = Callable[[str], None]
+"""Takes one line on what goes on."""
+T = TypeVar("T")
+
+WINDOW = 4096
+"""Published rows held at a time; less where one of them takes megabytes."""
+
+
+class UnusableError(Exception):
+    """A published row gives no problem; the text is the reason that it is counted under."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """A published set; every table can be gone through again."""
+
+    search: Iterable[Row]
+    test: Iterable[Row]
+    """The same object where one table is divided between both splits."""
+    beside: Mapping[str, Iterable[Row]] = field(default_factory=dict)
+    """Further files by their role, e.g. the descriptions of tools."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a user asks of a preparation."""
+
+    n_search: int
+    n_test: int
+    seed: int = 0
+    first_date: date | None = None
+    """Of a contest, inclusive; `None`: no limit."""
+    last_date: date | None = None
+    most_test_bytes: int = 2_000_000
+    """Of the hidden tests of one problem."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """The problems, and what a reader of them must know."""
+
+    search: Sequence[Row]
+    test: Sequence[Row]
+    left_out: Mapping[str, int]
+    """Reason -> rows that were looked at and gave no problem."""
+    facts: Sequence[str] = ()
+    """One sentence each."""
+
+
+@dataclass(frozen=True)
+class Division(Generic[T]):
+    """What was made of the rows chosen for each split."""
+
+    search: list[T]
+    test: list[T]
+    left_out: Counter[str]
+
+
+def divide(
+    tables: Tables,
+    wish: Wish,
+    read: Callable[[Row], T],
+    *,
+    identity: Callable[[Row], str],
+    text: Callable[[T], str],
+    window: int = WINDOW,
+) -> Division[T]:
+    """Choose rows for search and test in the order of their hashes, and read them.
+
+    No identifier and no text is taken twice, so no test problem was searched on.
+
+    Args:
+        tables: The published set.
+        wish: How many, and the seed.
+        read: Makes a problem of a row; raises `UnusableError` where it gives none.
+        identity: Identifier of a row.
+        text: What a model is asked; compared without case and spaces.
+        window: Rows held at a time.
+
+    Raises:
+        DataError: No row of a split could be used; the reasons are told.
+    """
+    left_out: Counter[str] = Counter()
+    seen: set[str] = set()
+
+    def usable(rows: Iterable[Row]) -> Iterator[T]:
+        for row in in_order(rows, wish.seed, identity, window):
+            try:
+                problem = read(row)
+                _once(seen, f"id {identity(row)}", f"text {_bare(text(problem))}")
+            except UnusableError as error:
+                left_out[str(error)] += 1
+            else:
+                yield problem
+
+    rows = usable(tables.search)
+    search = _first(rows, wish.n_search)
+    test = _first(rows if tables.test is tables.search else usable(tables.test), wish.n_test)
+    for name, wanted, got in (("search", wish.n_search, search), ("test", wish.n_test, test)):
+        if wanted and not got:
+            raise DataError(
+                f"no {name} problem could be made: {reasons(left_out) or 'there are no rows left'}"
+            )
+    return Division(search, test, left_out)
+
+
+def reasons(left_out: Mapping[str, int]) -> str:
+    """Return reasons with their counts, in one line."""
+    return "; ".join(f"{reason}: {n:,}" for reason, n in sorted(left_out.items()))
+
+
+def _once(seen: set[str], *keys: str) -> None:
+    if any(key in seen for key in keys):
+        raise UnusableError("its identifier or text was taken before")
+    seen.update(keys)
+
+
+def _bare(text: str) -> str:
+    return "".join(text.lower().split())
+
+
+def _first(problems: Iterator[T], n: int) -> list[T]:
+    return [problem for _, problem in zip(range(n), problems, strict=False)]
+
+
+def in_order(
+    rows: Iterable[Row], seed: int, identity: Callable[[Row], str], window: int = WINDOW
+) -> Iterator[Row]:
+    """Yield rows in the order of their hashes; goes through `rows` anew for every `window` of them."""
+    places = sorted((hashed(seed, identity(row)), place) for place, row in enumerate(rows))
+    for start in range(0, len(places), window):
+        turns = {place: turn for turn, (_, place) in enumerate(places[start : start + window])}
+        # A copy holds no more than the row, whatever the row was read from.
+        found = {turns[place]: dict(row) for place, row in enumerate(rows) if place in turns}
+        yield from (found.pop(turn) for turn in sorted(found))
+
+
+def hashed(seed: int, *parts: str) -> str:
+    """Return a hash that orders and divides rows."""
+    return hashlib.sha256("\0".join([str(seed), *parts]).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+# --- fields of published rows
+
+
+def column(row: Row, *names: str) -> Any:
+    """Return the first of some columns that a row has.
+
+    Raises:
+        DataError: It has none of them, so it is no row of the published set.
+    """
+    for name in names:
+        if name in row:
+            return row[name]
+    known = ", ".join(map(str, row)) or "none"
+    raise DataError(f"a row has no column {' or '.join(f'`{name}`' for name in names)}; its columns: {known}")
+
+
+def loaded(value: Any, name: str) -> Any:
+    """Return a value that is published as it is or as a JSON text.
+
+    Raises:
+        UnusableError: The text is not JSON.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise UnusableError(f"`{name}` is not valid JSON") from None
+
+
+def texts(value: Any, name: str) -> list[str]:
+    """Return a list of texts; one text is a list of one.
+
+    Raises:
+        UnusableError: It is neither.
+    """
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
+        raise UnusableError(f"`{name}` holds no texts")
+    return values
