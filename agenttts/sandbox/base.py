@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,6 +41,10 @@ class Limits:
         return 4 * self.file_mb
 
 
+_PLACE = re.compile(r"[^\s\"']*/(?:agenttts-sandbox-[^/\s]+/(?:work/)?|run/program/(?:folder/)?)")
+"""Where a program and its folder lie, under both kinds of isolation (see `orders.Place`, `bubblewrap.PLACES`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Execution:
     """What became of a program."""
@@ -62,3 +67,8 @@ class Execution:
     def ok(self) -> bool:
         """The program ran to its end and exited with 0."""
         return self.exit_status == 0 and not self.ended
+
+    @property
+    def complaint(self) -> str:
+        """`stderr` without the places of the program's files, which are others in each run."""
+        return _PLACE.sub("", self.stderr).strip()

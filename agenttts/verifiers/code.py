@@ -181,7 +181,7 @@ _ENDINGS = {
 
 def _ending(done: Execution) -> str:
     cause = _ENDINGS.get(done.ended, f"exit status {done.exit_status}")
-    trace = done.stderr.strip()
+    trace = done.complaint
     return f"{cause}\n{trace[-SHOWN:]}" if trace and done.ended != "output" else cause
 
 

@@ -108,4 +108,4 @@ def _fault(done: Execution) -> str:
         if done.exit_status == 0 or done.ended
         else f"The program ended with exit status {done.exit_status}."
     )
-    return f"{cause}\n{done.stderr.strip()[-FEEDBACK:]}".strip()
+    return f"{cause}\n{done.complaint[-FEEDBACK:]}".strip()

@@ -145,14 +145,13 @@ YES_NO = frozenset({"yes", "no", "noanswer"})
 def token_f1(gold: Any, answer: Any, yes_no: bool = False) -> float:
     """Return the harmonic mean of precision and recall over normalised words, counted with repeats.
 
-    As SQuAD's script 2.0, two texts of which nothing is left agree; those of SQuAD 1.1, HotpotQA and 2WikiMultihopQA
-    give them 0.
+    This is the F1 of SQuAD's script 2.0, in which two texts of which nothing is left agree; version 1.1 gives them 0.
 
     Args:
         gold: One text, or a list: any of them.
         answer: The answer; lists are read as their items joined by spaces.
-        yes_no: As the scripts of HotpotQA and 2WikiMultihopQA: where either side is yes, no or noanswer, and the whole
-            answers differ, the score is 0.
+        yes_no: The F1 of the scripts of HotpotQA and 2WikiMultihopQA: where either side is yes, no or noanswer and the
+            whole answers differ, and where nothing is left of both, the score is 0.
     """
     words = squad_normalise(_plain(answer)).split()
     return best_of_golds(gold, lambda one: _token_f1(squad_normalise(_plain(one)).split(), words, yes_no))
@@ -160,7 +159,9 @@ def token_f1(gold: Any, answer: Any, yes_no: bool = False) -> float:
 
 def _token_f1(gold: Sequence[str], words: Sequence[str], yes_no: bool) -> float:
     whole = {" ".join(gold), " ".join(words)}
-    if not gold or not words or (yes_no and whole & YES_NO):
+    if not gold or not words:
+        return float(gold == words and not yes_no)
+    if yes_no and whole & YES_NO:
         return float(gold == words)
     n_common = sum((Counter(gold) & Counter(words)).values())
     return 2 * n_common / (len(gold) + len(words))
