@@ -139,10 +139,23 @@ def missing_file(path: Path) -> str:
             "Its draws are recorded ones, which are not part of agenttts. Get their tables, then: "
             f"agenttts record import TABLE... --task {name} --out DIR, and use DIR as the task."
         )
+    if how := _preparing(path):
+        return how
     if not path.parent.is_dir():
         return f"There is no folder {path.parent} either."
     names = sorted(entry.name for entry in path.parent.iterdir() if not entry.name.startswith("."))
     return nearest(path.name, names, listed=f"Files in {shown(path.parent)}")
+
+
+def _preparing(path: Path) -> str:
+    """Return how to make the data of a task that has a recipe for them; empty for all other files."""
+    from agenttts.preparation.recipes import RECIPES, SEARCH_FILE, TEST_FILE  # only where a file is missing
+
+    name = path.parent.name
+    if name not in RECIPES or path.name not in {SEARCH_FILE, TEST_FILE}:
+        return ""
+    sample = " To try the task first: --data sample." if (path.parent / "sample").is_dir() else ""
+    return f"These data are made from the published set: agenttts data prepare {name}.{sample}"
 
 
 def read_text(path: Path) -> str:
