@@ -117,9 +117,7 @@ class Embedding:
         if n_sent < n_whole:
             return {"cut": f"only the first {n_sent} of {n_whole} characters were read"}
         if most is not None and usage.prefill_tokens >= most:
-            return {
-                "cut": f"it fills the {most} tokens that the model reads; what stands after them was not read"
-            }
+            return {"cut": f"it fills the {most} tokens that the model reads; more was not read"}
         return {}
 
 
