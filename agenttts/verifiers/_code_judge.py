@@ -461,7 +461,8 @@ class Judge:
                 return
 
     def prepare(self) -> None:
-        self.peer.ask("load", self.job["program"])
+        for source in (self.job["before"], self.job["program"]):
+            self.peer.ask("load", source)
         self.run(self.job["setup"])
 
     def run(self, source: str) -> None:

@@ -2,7 +2,8 @@
 
 Forms: `asserts` as in MBPP (Austin et al. 2021, arXiv:2108.07732), `humaneval` (Chen et al. 2021, arXiv:2107.03374),
 `stdin` as in APPS (Hendrycks et al. 2021, arXiv:2105.09938) and LiveCodeBench. Departures: tests run in another process
-than the program (see `_code_judge`), and outputs are compared as text by lines, not as numbers.
+than the program (see `_code_judge`), outputs are compared as text by lines, not as numbers, and the time limit is that of
+all calls of a method together.
 """
 
 from __future__ import annotations
@@ -109,6 +110,7 @@ class CodeVerifier:
         token = secrets.token_hex(16)
         job = {
             "all": self.partial,
+            "before": tests.before,
             "program": completed(answer, tests.prompt, tests.entry_point),
             "setup": tests.setup,
             "tests": tests.tests,
@@ -160,6 +162,8 @@ def _verdict(tests: Assertions, verdicts: Sequence[dict[str, Any]], done: Execut
 
 def _test_shown(tests: Assertions, index: int) -> str:
     """Show an assertion; a whole `check` is too long, and the failing line of it is in the verdict."""
+    if tests.shown:
+        return f"input: {_shown(tests.shown[index])}\n"
     return "" if tests.entry_point else f"test: {tests.tests[index].strip()[:SHOWN]}\n"
 
 

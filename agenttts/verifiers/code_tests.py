@@ -1,5 +1,8 @@
 """Reading the tests of a problem: assertions (MBPP), inputs with outputs (LiveCodeBench, APPS), `check` (HumanEval).
 
+Inputs with outputs are either read and printed, or, where `fn_name` stands beside them, arguments and result of a
+method of `class Solution` (LiveCodeBench's "functional" tests).
+
 Values in, values out. What cannot be read is an error of the data, told with problem and field, and never a wrong
 answer. Also: making a whole program of a HumanEval prompt and a completion.
 """
@@ -39,6 +42,10 @@ class Assertions:
     """What a completion continues; empty where the program stands for itself."""
     entry_point: str = ""
     """Name of the function that the prompt begins."""
+    before: str = ""
+    """Runs before the program, in its module."""
+    shown: tuple[str, ...] = ()
+    """What feedback shows of each test; empty: the tests themselves."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,8 @@ def read_tests(problem: Problem, path: str, suite: Suite, entry_point: str) -> A
         raw = _from_text(field_value(problem.fields, path))
         found = _form(raw) if suite == "auto" else suite
         if found == "stdin":
-            return Cases(_cases(raw))
+            calls = isinstance(raw, Mapping) and bool(raw.get("fn_name"))
+            return _calls(raw) if calls else Cases(_cases(raw))
         beside = _Beside(problem, path)
         if found == "humaneval":
             return _check(raw, beside, entry_point)
@@ -163,16 +171,67 @@ def _check(raw: Any, beside: _Beside, entry_point: str) -> Assertions:
     return Assertions((f"{raw}\n\ncheck({name})\n",), beside.setup(), str(beside.get("prompt") or ""), name)
 
 
+CALLS = """
+import json
+
+def given(number):
+    return [json.loads(line) for line in GIVEN[number].split("\\n")]
+
+def told(value):
+    return list(value) if isinstance(value, tuple) else value
+
+def wanted(number):
+    return json.loads(WANTED[number])
+"""
+"""Reads inputs and outputs of calls; a tuple counts as a list, as LiveCodeBench has it."""
+MODULES = (
+    *("bisect", "collections", "copy", "datetime", "functools", "heapq", "io", "itertools", "json", "math"),
+    *("operator", "random", "re", "statistics", "string", "sys", "typing", "builtins"),
+)
+"""What a solution may use without importing it, as on the site that its problem is from; LiveCodeBench's list."""
+BEFORE = "\n".join(
+    [
+        *(f"from {name} import *" for name in MODULES),
+        *(f"import {name}" for name in MODULES),
+        "sys.setrecursionlimit(50_000)",
+    ]
+)
+
+
+def _calls(raw: Mapping[str, Any]) -> Assertions:
+    """Return tests that call a method of `class Solution`, arguments and result as JSON, an argument a line."""
+    name = raw["fn_name"]
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ValueError(f"`fn_name` should name a method, got {_kind(name)}")
+    pairs = _pairs(raw)
+    for index, pair in enumerate(pairs):
+        _check_json(pair, index)
+    inputs, outputs = ([*column] for column in zip(*pairs, strict=True))
+    setup = f"GIVEN = {inputs!r}\nWANTED = {outputs!r}\n{CALLS}"
+    tests = (f"assert told(Solution().{name}(*given({n}))) == wanted({n})" for n in range(len(pairs)))
+    return Assertions(tuple(tests), setup, before=BEFORE, shown=tuple(inputs))
+
+
+def _check_json(pair: tuple[Any, Any], index: int) -> None:
+    try:
+        for text in (*pair[0].split("\n"), pair[1]):
+            json.loads(text)
+    except (AttributeError, TypeError, ValueError, RecursionError):
+        raise ValueError(
+            f"case {index + 1} of a call should have a JSON value a line as input and one as output"
+        ) from None
+
+
+def _pairs(raw: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    inputs, outputs = raw.get("inputs"), raw.get("outputs")
+    if not _is_list(inputs) or not _is_list(outputs) or not inputs or len(inputs) != len(outputs):
+        raise ValueError("expected `inputs` and `outputs`, lists of the same length")
+    return list(zip(inputs, outputs, strict=True))
+
+
 def _cases(raw: Any) -> tuple[tuple[str, str], ...]:
     if isinstance(raw, Mapping):
-        if raw.get("fn_name"):
-            raise ValueError(
-                f"it calls the function {raw['fn_name']!r}: only tests that read and print are supported"
-            )
-        inputs, outputs = raw.get("inputs"), raw.get("outputs")
-        if not _is_list(inputs) or not _is_list(outputs) or not inputs or len(inputs) != len(outputs):
-            raise ValueError("expected `inputs` and `outputs`, lists of the same length")
-        return tuple((_text(given), _text(wanted)) for given, wanted in zip(inputs, outputs, strict=True))
+        return tuple((_text(given), _text(wanted)) for given, wanted in _pairs(raw))
     if not _is_list(raw) or not raw:
         raise ValueError(f"expected a list of {{input, output}}, got {_kind(raw)}")
     return tuple(_case(case, index) for index, case in enumerate(raw))
@@ -183,7 +242,7 @@ def _case(case: Any, index: int) -> tuple[str, str]:
         raise ValueError(f"case {index + 1} should have `input` and `output`, got {_kind(case)}")
     if case.get("testtype", "stdin") != "stdin":
         raise ValueError(
-            f"case {index + 1} is {case['testtype']!r}: only tests that read and print are supported"
+            f"case {index + 1} is {case['testtype']!r}: tests of calls are given as {{fn_name, inputs, outputs}}"
         )
     return _text(case["input"]), _text(case["output"])
 

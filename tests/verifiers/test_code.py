@@ -151,6 +151,64 @@ async def test_the_forms_of_apps_and_livecodebench_are_read(tests: Any) -> None:
     assert await values({"tests": tests}, SUMS, "print(3)\nprint(8)") == [1, 0]
 
 
+# In the form of LiveCodeBench's functional tests: an argument a line, each as JSON.
+CALLS = {
+    "tests": {
+        "fn_name": "pairSum",
+        "inputs": ["[1, 2, 3]\n5", "[]\n1", "[4, 4]\n8"],
+        "outputs": ["[1, 2]", "[]", "[0, 1]"],
+    }
+}
+PAIR = """class Solution:
+    def pairSum(self, numbers: List[int], wanted: int) -> List[int]:
+        seen = defaultdict(list)
+        for place, number in enumerate(numbers):
+            if seen[wanted - number]:
+                return (seen[wanted - number][0], place)
+            seen[number].append(place)
+        return ()
+"""
+
+
+@pytest.mark.parametrize("settings", [{}, {"suite": "stdin"}])
+async def test_calls_of_a_method_are_tested_with_json_arguments(settings: dict[str, Any]) -> None:
+    """`List` and `defaultdict` need no import, and a tuple counts as a list: so it is on the site and in LiveCodeBench."""
+    backwards = PAIR.replace("[0], place)", "[0], place)[::-1]")
+    assert await values(CALLS, PAIR, backwards, "", **settings) == [1, 0, 0]
+    assert await values(CALLS, backwards, partial=True, **settings) == [pytest.approx(1 / 3)]
+    assert await values({"tests": json.dumps(CALLS["tests"])}, PAIR, **settings) == [1]
+
+
+async def test_feedback_on_a_call_shows_input_result_and_what_was_expected() -> None:
+    (score,) = await scores(CALLS, PAIR.replace("return ()", "return None"))
+    assert "Test 2 of 3 failed." in score.feedback
+    assert r"input: '[]\n1'" in score.feedback
+    assert "got: None\nexpected: []" in score.feedback
+    (score,) = await scores(CALLS, "class Solution: pass")
+    assert "pairSum" in score.feedback
+
+
+async def test_a_long_argument_of_a_call_fails_by_what_it_gives_alone() -> None:
+    numbers = json.dumps(list(range(200_000)))
+    tests = {"fn_name": "count", "inputs": [numbers], "outputs": ["200000"]}
+    right, wrong = (f"class Solution:\n    def count(self, a): return len(a) + {n}" for n in (0, 1))
+    one, other = await scores({"tests": tests}, right, wrong)
+    assert (one.value, other.value) == (1, 0)
+    assert "got: 200001\nexpected: 200000" in other.feedback
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "class Solution:\n    def pairSum(self, *given):\n        return type('X', (), {'__eq__': lambda a, b: True})()",
+        "import json\njson.loads = lambda text: 1\nclass Solution:\n    def pairSum(self, *given): return 1",
+        "told = wanted = lambda value: 0\nclass Solution:\n    def pairSum(self, *given): return 0",
+    ],
+)
+async def test_no_program_passes_calls_by_trickery(program: str) -> None:
+    assert await values(CALLS, program) == [0]
+
+
 async def test_partial_scores_the_share_of_tests() -> None:
     assert await values(MBPP, RIGHT, WRONG, "", partial=True) == [1, pytest.approx(2 / 3), 0]
     (score,) = await scores(STDIN, "print(5)", partial=True)
@@ -361,7 +419,9 @@ async def test_hostile_programs_pass_no_tests(name: str, tmp_path: Path) -> None
         ([{"input": "1", "output": None}], {}, "should be text"),
         ([{"input": "1", "output": "2", "testtype": "functional"}], {}, "'functional'"),
         ({"inputs": ["1"], "outputs": []}, {}, "lists of the same length"),
-        ({"inputs": ["1"], "outputs": ["1"], "fn_name": "f"}, {}, "calls the function 'f'"),
+        ({"inputs": ["1"], "outputs": ["one"], "fn_name": "f"}, {}, "should have a JSON value a line"),
+        ({"inputs": [[1]], "outputs": [[1]], "fn_name": "f"}, {}, "should have a JSON value a line"),
+        ({"inputs": ["1"], "outputs": ["1"], "fn_name": "f(); g"}, {}, "`fn_name` should name a method"),
         ("def check(candidate): pass", {}, "there is no field `entry_point`"),
         ("x = 1", {"suite": "humaneval"}, "it defines no `check(candidate)`"),
         (["assert True"], {"suite": "humaneval"}, "expected a text with `def check(candidate)`"),
