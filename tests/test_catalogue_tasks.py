@@ -1,0 +1,94 @@
+"""Every task of the catalogue can be checked by its name, on its own sample, without a network."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from agenttts.budgets.cost import Unit, total_amount
+from agenttts.budgets.cost_model import CostModel
+from agenttts.catalogue import catalogue_folder
+from agenttts.cli import app
+from agenttts.models.base import CallUsage
+from agenttts.task.schema import TaskFile
+from agenttts.task.task import Task
+
+SAMPLED = sorted(path.parent.name for path in (catalogue_folder() / "tasks").glob("*/sample"))
+PAPER = {
+    "2wikimultihopqa": 928.7,
+    "hotpotqa": 928.7,
+    "cwq": 520.7,
+    "webqsp": 474.0,
+    "taskbench": 1977.3,
+    "chatdev": 1767.3,
+}
+"""Default budgets in the paper's unit: the sum over stages of one pass of the largest model, lengths of Table 4."""
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def check(*arguments: str) -> str:
+    done = CliRunner().invoke(app, ["check", *arguments])
+    assert done.exit_code == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_check_quotes_each_task_on_its_sample(name: str) -> None:
+    told = check(name, "--data", "sample")
+    assert re.search(r"^expected +[\d,]+ +[\d,]+ +[\d,]+ +[\d,]+", told, re.MULTILINE)
+
+
+# math500 asks a reward model that people serve themselves, whose price nobody knows.
+@pytest.mark.parametrize("name", sorted({*SAMPLED} - {"math500"}))
+def test_check_knows_each_task_s_cost_in_usd(name: str) -> None:
+    quote = json.loads(check(name, "--data", "sample", "--json"))["quote"]
+    assert quote["expected"]["cost"]["usd"] > 0
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_samples_have_both_splits_and_no_problem_twice(name: str) -> None:
+    task = Task.load(name, data="sample")
+    problems = [*task.search, *task.test()]
+    assert len(task.search) >= 3
+    assert len(task.test()) >= 3
+    assert len({json.dumps(problem.fields, sort_keys=True) for problem in problems}) == len(problems)
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_tasks_of_the_paper_have_its_budget_and_splits(name: str) -> None:
+    # As the file says; with `--data` the numbers are those that the sample has.
+    file = TaskFile.model_validate(
+        yaml.safe_load((catalogue_folder() / "tasks" / name / "task.yaml").read_text())
+    )
+    assert (str(file.budget.unit), file.budget.default) == ("paper", PAPER[name])
+    assert (file.splits.search.n, file.splits.test.n) == (50, 500)
+    assert {stage.sampling.temperature for stage in file.stages.values() if stage.models} == {0.9}
+
+
+@pytest.mark.parametrize("name", ["2wikimultihopqa", "hotpotqa", "cwq", "webqsp"])
+def test_the_default_budget_is_one_pass_of_the_largest_model_in_every_stage(name: str) -> None:
+    task = Task.load(name, data="sample")
+    model = CostModel(task.cards)
+    costs = {}
+    for stage, block in task.file.stages.items():
+        usage = CallUsage(int(block.lengths.prefill_tokens or 0), (int(block.lengths.decode_tokens or 0),))
+        costs[stage] = model.charge(block.models[-1], usage)
+    assert total_amount(costs, Unit.PAPER) == pytest.approx(PAPER[name], abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["2wikimultihopqa", "hotpotqa", "cwq", "webqsp"])
+def test_data_that_must_be_prepared_are_told_with_the_command(name: str) -> None:
+    done = CliRunner().invoke(app, ["check", name])
+    assert done.exit_code == 2
+    assert f"agenttts data prepare {name}. To try the task first: --data sample." in " ".join(
+        done.stderr.split()
+    )
