@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from agenttts._cli.advice import planner_quote
 from agenttts._cli.console import clean, fold, print_json, say
+from agenttts._cli.problem import problem_json, problem_table
 from agenttts._cli.quoting import StudyForecast, forecast, quote_json, quote_table
 from agenttts._cli.words import allocation_text, amount_text, plural, provenance
 from agenttts.errors import InfeasibleBudgetError
@@ -176,6 +177,12 @@ def space_text(task: Task, options: StudyOptions, known: StudyForecast) -> str:
                 f"{allocation_text(space.cheapest)}, {amount_text(space.cost(space.cheapest))} {budget.unit.label} a problem",
                 first="cheapest  ",
             ),
+            fold(
+                f"{allocation_text(known.problem.dearest)}, the dearest that fits",
+                first="dearest   ",
+            ),
+            "",
+            problem_table(known.problem, budget),
             "",
             fold(
                 f"Quote for {plural(n_trials, 'trial')} on {plural(len(task.search), 'problem')}{confirmed}:"
@@ -214,6 +221,7 @@ def check_json(task: Task, options: StudyOptions, known: StudyForecast) -> dict[
             "cheapest": space.cheapest.to_json(),
             "cheapest_cost": space.cost(space.cheapest),
         },
+        "problem": problem_json(known.problem),
         "n_trials": min(options.n_trials, space.n_feasible),
         "n_confirm": known.n_confirm,
         "quote": quote_json(known.quote),

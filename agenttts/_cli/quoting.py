@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agenttts._cli.console import clean, table
+from agenttts._cli.problem import ProblemCosts, problem_costs
 from agenttts._cli.words import amount_text, count_text, duration_text
 from agenttts.study.archive import cost_to_json
 
@@ -34,6 +35,7 @@ class StudyForecast:
     space: Space
     quote: StudyQuote
     n_confirm: int
+    problem: ProblemCosts
     unknown_lengths: tuple[str, ...] = ()
     """Stages whose completions count as `max_tokens` long until draws teach better: the task gives no length."""
 
@@ -74,7 +76,8 @@ def forecast(task: Task, options: StudyOptions) -> StudyForecast:
     recorded = recorded_means(task)
     lengths = Lengths.of_task(task, rendered_prefill(task), recorded)
     # Clients open no connection before the first draw; only recordings are looked at here.
-    space = Space.build(task, lengths, cost_model, options.budget, Clients(task.cards).max_recorded)
+    recorded_draws = Clients(task.cards).max_recorded
+    space = Space.build(task, lengths, cost_model, options.budget, recorded_draws)
     indices = space.sample(np.random.default_rng(options.seed), N_LIKE)
     n_confirm = _n_confirm(task, options)
     quote = quote_study(
@@ -86,7 +89,8 @@ def forecast(task: Task, options: StudyOptions) -> StudyForecast:
         n_confirm=n_confirm,
         n_pilot=min(options.n_pilot, len(task.search)),
     )
-    return StudyForecast(space, quote, n_confirm, _unknown_lengths(task, recorded))
+    problem = problem_costs(task, lengths, cost_model, space, indices, recorded_draws)
+    return StudyForecast(space, quote, n_confirm, problem, _unknown_lengths(task, recorded))
 
 
 def _n_confirm(task: Task, options: StudyOptions) -> int:

@@ -141,10 +141,14 @@ class CostModel:
         Raises:
             CardError: Some do not; the message names each card, its file and the key to add.
         """
-        lacking = [name for name in sorted(self.cards) if not self._knows(name, unit)]
+        lacking = self.lacking(unit)
         if lacking:
             head = f"costs in {unit} need {NEEDED_ON_CARD[unit]} on the card of every model:"
             raise CardError("\n".join([head, *(self._remedy(name, unit) for name in lacking)]))
+
+    def lacking(self, unit: Unit) -> list[str]:
+        """Return the names of the cards that do not give what costs in `unit` need, sorted."""
+        return [name for name in sorted(self.cards) if not self._knows(name, unit)]
 
     def _knows(self, name: str, unit: Unit) -> bool:
         card = self.cards[name]

@@ -7,7 +7,9 @@ the network would differ from one day to the next.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from datetime import date
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -16,7 +18,7 @@ from typing import Any
 
 from agenttts.budgets.cards import ModelCard, Price
 
-__all__ = ["litellm_price", "price_of"]
+__all__ = ["litellm_price", "litellm_version", "price_of", "served_until"]
 
 MAP_FILE = "model_prices_and_context_window_backup.json"
 
@@ -44,8 +46,17 @@ def litellm_price(model_id: str) -> Price | None:
         input_per_million_usd=_per_million(per_input),
         output_per_million_usd=_per_million(per_output),
         cached_input_per_million_usd=None if cached is None else _per_million(cached),
-        as_of=f"price map of litellm {_litellm_version()}",
+        as_of=f"price map of litellm {litellm_version()}",
     )
+
+
+def served_until(model_id: str) -> date | None:
+    """Return the day on which a provider stops serving a model, as litellm's map has it; `None`: it gives none."""
+    told = _entry(model_id).get("deprecation_date")
+    return date.fromisoformat(told) if isinstance(told, str) and _DAY.fullmatch(told) else None
+
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def _per_million(per_token: float) -> float:
@@ -72,7 +83,8 @@ def _price_map() -> Mapping[str, Mapping[str, Any]]:
     return {}
 
 
-def _litellm_version() -> str:
+def litellm_version() -> str:
+    """Return the version of the litellm whose map is read."""
     try:
         return version("litellm")
     except PackageNotFoundError:
