@@ -86,6 +86,13 @@ def test_the_forecast_of_a_reward_model_is_what_it_is_charged() -> None:
     assert all(charge.usage.decode_tokens == () for charge in charges)
 
 
+def test_similarity_reads_each_answer_and_once_a_field_that_is_taken_to_be_as_long_as_the_prompt() -> None:
+    answers, field = asked_of(block("similarity", model="e", field="f"), 4, P, D)
+    assert (answers.n, answers.read, answers.replies, answers.written) == (4, D, 1, 0)
+    assert (field.n, field.read, field.n_shown, field.written) == (1, P, 0, 0)
+    assert answers.model == field.model == "e"
+
+
 @pytest.mark.parametrize("samples", [1, 3])
 @pytest.mark.parametrize("n", [1, 2, 4])
 @pytest.mark.parametrize("form", ["pointwise", "pairwise", "listwise"])
