@@ -9,12 +9,14 @@ language, in a comment on the first line). Names are hostile: those that lead ou
 
 from __future__ import annotations
 
+import ast
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["FENCE", "MAIN", "as_files", "code_files", "files_text", "is_safe_name"]
+__all__ = ["FENCE", "MAIN", "as_files", "code_files", "files_text", "is_safe_name", "python_tree"]
 
 MAIN = "main.py"
 MOST_FILES = 100
@@ -79,12 +81,23 @@ def as_files(answer: Any) -> dict[str, str]:
     Names that are not safe, and texts that are none, are left out.
     """
     if isinstance(answer, str):
-        found = code_files(answer) if FENCE.search(answer) else None
+        # A program as it stands may hold fences within its own texts.
+        found = code_files(answer) if python_tree(answer) is None else None
         return found or ({MAIN: answer} if answer.strip() else {})
     if not isinstance(answer, Mapping):
         return {}
     named = ((name, text) for name, text in answer.items() if is_safe_name(name) and isinstance(text, str))
     return dict(list(named)[:MOST_FILES])
+
+
+def python_tree(source: str) -> ast.Module | None:
+    """Return the syntax tree of a Python program that a model wrote; `None` where it is none of this Python's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python warns of odd escapes in it, which are not ours to mend
+        try:
+            return ast.parse(source)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return None
 
 
 def files_text(files: Mapping[str, str]) -> str:

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from agenttts.pipeline.base import Problem
-from agenttts.pipeline.code_files import as_files
+from agenttts.pipeline.code_files import as_files, python_tree
 from agenttts.verifiers.base import Candidate, Score
 
 __all__ = ["Completeness", "placeholders"]
@@ -63,9 +63,8 @@ def _one(files: Mapping[str, str]) -> Score:
 
 def placeholders(source: str) -> list[tuple[int, str]]:
     """Return the placeholders in a Python file, as line (from 1) and what stands there, in order."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = python_tree(source)
+    if tree is None:
         return sorted({*_empty_lines(source), *_notes_of_lines(source)})
     return sorted({*_empty_bodies(tree), *_notes(source)})
 
