@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from agenttts.errors import DataError, Mistake
-from agenttts.task.reading import missing_file, nearest, shown
+from agenttts.task.reading import missing_file, shown
 from agenttts.task.schema import DataBlock
 
 __all__ = ["DataFileError", "Row", "Table", "read_table"]
@@ -66,7 +66,7 @@ def read_table(block: DataBlock, folder: Path) -> Table:
         DataFileError: The source cannot be found or read; all mistakes in it up to 20.
     """
     if block.dataset is not None:
-        return _read_dataset(block, block.dataset, folder)
+        return _read_dataset(block, folder)
     path = folder / Path(block.path or "").expanduser()
     try:
         data = path.read_bytes()
@@ -203,24 +203,13 @@ def _plain(value: Any) -> Any:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _read_dataset(block: DataBlock, dataset: str, folder: Path) -> Table:
-    """Load through `datasets`; a folder beside the task file comes before a name on the hub."""
-    import datasets
+def _read_dataset(block: DataBlock, folder: Path) -> Table:
+    from agenttts.task.hub import HubError, load_split, shown_name
 
-    name = f"{dataset}/{block.config}" if block.config else dataset
-    local = folder / dataset
-    source = str(local) if local.is_dir() else dataset
     try:
-        loaded = datasets.load_dataset(source, block.config, revision=block.revision)
-    except Exception as error:  # the library raises what its many back ends raise
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        hint = "Check the name, `config` and `revision`, the network, and `HF_TOKEN` for a gated data set."
-        raise _refused(name, None, f"the data set cannot be loaded: {reason}", hint) from error
-    splits = list(loaded)
-    split = block.split if block.split is not None or len(splits) > 1 else splits[0]
-    if split not in splits:
-        message = "expected `split`" if split is None else f"there is no split {split!r}"
-        raise _refused(name, None, message, nearest(split or "", splits, listed="Splits"))
-    rows = tuple(_rows(loaded[split]))
+        split, records = load_split(block, folder)
+    except HubError as error:
+        raise DataFileError([error.mistake]) from error
+    rows = tuple(_rows(records.to_list()))  # five times as quick as one record after the other
     text = json.dumps([row.fields for row in rows], sort_keys=True, separators=(",", ":"))
-    return Table(f"{name}[{split}]", rows, hashlib.sha256(text.encode()).hexdigest())
+    return Table(f"{shown_name(block)}[{split}]", rows, hashlib.sha256(text.encode()).hexdigest())
