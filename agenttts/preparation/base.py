@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -103,7 +104,8 @@ def divide(
 ) -> Division[T]:
     """Choose rows for search and test in the order of their hashes, and read them.
 
-    No identifier and no text is taken twice, so no test problem was searched on.
+    No identifier and no text is taken twice, so no test problem was searched on. Of one table the first rows in that
+    order are for search, the next ones for test.
 
     Args:
         tables: The published set.
@@ -129,9 +131,10 @@ def divide(
             else:
                 yield problem
 
-    rows = usable(tables.search)
-    search = _first(rows, wish.n_search)
-    test = _first(rows if tables.test is tables.search else usable(tables.test), wish.n_test)
+    if tables.test is tables.search:
+        search, test = _shared(usable(tables.search), wish)
+    else:
+        search, test = _first(usable(tables.search), wish.n_search), _first(usable(tables.test), wish.n_test)
     for name, wanted, got in (("search", wish.n_search, search), ("test", wish.n_test, test)):
         if wanted and not got:
             raise DataError(
@@ -157,6 +160,14 @@ def _bare(text: str) -> str:
 
 def _first(problems: Iterator[T], n: int) -> list[T]:
     return [problem for _, problem in zip(range(n), problems, strict=False)]
+
+
+def _shared(problems: Iterator[T], wish: Wish) -> tuple[list[T], list[T]]:
+    """Return the problems of search and those of test; where there are too few for both, in the wished proportion."""
+    wanted = wish.n_search + wish.n_test
+    found = _first(problems, wanted)
+    cut = wish.n_search if len(found) == wanted else math.ceil(len(found) * wish.n_search / max(1, wanted))
+    return found[:cut], found[cut:]
 
 
 def in_order(

@@ -111,9 +111,14 @@ def test_gold_stays_where_the_own_paragraphs_are_longer_than_the_candidates():
 
 
 def test_one_table_is_divided_and_no_question_is_in_both_parts():
-    done = prepare_questions(Tables(TRAIN, TRAIN), Wish(30, 100), lambda line: None)
-    assert (len(done.search), len(done.test)) == (30, 30)
+    done = prepare_questions(Tables(TRAIN, TRAIN), Wish(30, 10), lambda line: None)
+    assert (len(done.search), len(done.test)) == (30, 10)
     assert not {row["id"] for row in done.search} & {row["id"] for row in done.test}
+
+
+def test_a_table_that_is_too_small_is_divided_in_the_wished_proportion():
+    done = prepare_questions(Tables(TRAIN, TRAIN), Wish(200, 1000), lambda line: None)
+    assert (len(done.search), len(done.test)) == (10, 50)
 
 
 def test_a_test_question_that_was_searched_on_is_left_out():

@@ -13,7 +13,9 @@ A, B, C, D = "a", "b", "c", "d"
 
 def made(rows, other=None, wish=None):
     return prepare_graphs(
-        Tables(rows, other or [graph_question(n) for n in range(50, 55)]), wish or Wish(3, 2), lambda line: None
+        Tables(rows, other or [graph_question(n) for n in range(50, 55)]),
+        wish or Wish(3, 2),
+        lambda line: None,
     )
 
 
