@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,8 @@ import typer
 
 from agenttts._cli.advice import planner_quote
 from agenttts._cli.console import ask, clean, fold, print_json, say, say_aside, table
-from agenttts._cli.words import amount_text
+from agenttts._cli.words import amount_text, plural
+from agenttts.budgets.cost import Cost
 from agenttts.errors import InfeasibleBudgetError
 from agenttts.study.archive import cost_to_json
 
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
     from agenttts.study.comparison_folder import ComparisonFolder
     from agenttts.study.comparison_opening import ComparisonRequest
     from agenttts.study.comparison_runs import ComparisonResult, RunOutcome
-    from agenttts.study.comparison_statistics import Estimate
     from agenttts.study.comparison_truth import Truth
     from agenttts.study.comparison_values import Comparison
     from agenttts.study.comparison_workers import WorkerReport
+    from agenttts.study.result import StudyOptions
 
-__all__ = ["run_compare"]
+__all__ = ["failures_text", "quote_studies", "run_compare", "watching"]
 
 MOST_FAILURES = 5
 MOST_LOOKED_UP = 100_000
@@ -57,9 +58,9 @@ def run_compare(
     if todo:
         if truths is not None:
             _tell_lacking(folder, truths)
-        _quote(folder, todo, yes=yes)
+        quote_studies(folder, todo, yes=yes)
     try:
-        with _watching(folder, n_done=len(names) * len(seeds) - len(todo), todo=todo) as report:
+        with watching(folder, n_done=len(names) * len(seeds) - len(todo), todo=todo) as report:
             failed = run_studies(folder, names, seeds, jobs=jobs or cores(), report=report)
     except KeyboardInterrupt:
         say_aside(f"What is finished and paid for is kept in {folder.path}; the same command goes on.")
@@ -95,29 +96,61 @@ def _tell_lacking(folder: ComparisonFolder, truths: Truth) -> None:
         )
 
 
-def _quote(folder: ComparisonFolder, todo: list[RunOutcome], *, yes: bool) -> None:
-    """Say what the studies may spend together; where that is money, ask first."""
+def quote_studies(
+    folder: ComparisonFolder, todo: list[RunOutcome], *, yes: bool, n_tested: int = 0, n_test: int = 0
+) -> None:
+    """Say what the studies may spend together; where that is money, ask first.
+
+    Args:
+        folder: Of the studies.
+        todo: Studies to run.
+        yes: The user has agreed already.
+        n_tested: Allocations that are scored on test problems after the studies, at most.
+        n_test: Test problems of each.
+    """
     from agenttts._cli.quoting import forecast
 
     planner_usd = _quote_planner(folder, todo)
-    options = folder.options[todo[0].allocator]
+    options = next(iter(folder.options.values()))
     try:
         known = forecast(folder.task, options)
     except InfeasibleBudgetError:
         say_aside("No quote: by the lengths assumed before any draw nothing fits the budget.")
         _agree(0.0, planner_usd, yes=yes)
         return
-    expected = known.quote.expected.cost
-    parts = [] if expected.flops is None else [f"{amount_text(len(todo) * expected.flops / 1e9)} GFLOPs"]
-    if expected.usd:
-        parts.append(f"{amount_text(len(todo) * expected.usd)} USD")
-    say_aside(
-        fold(
-            f"{len(todo):,} {'study' if len(todo) == 1 else 'studies'} to run, {' or '.join(parts) or 'at a cost unknown'} "
-            f"{known.label} had each to pay for itself; draws that they share are paid for once."
+    expected = known.quote.expected.cost.scaled(len(todo))
+    if todo:
+        n = f"{len(todo):,} {'study' if len(todo) == 1 else 'studies'} to run, {_cost_words(expected)} {known.label}"
+        say_aside(fold(f"{n} had each to pay for itself; draws that they share are paid for once."))
+    test = _tested_cost(folder, options, n_tested, n_test)
+    if n_tested:
+        say_aside(
+            fold(
+                f"At most {plural(n_tested, 'allocation')} to score on {plural(n_test, 'test problem')} afterwards, "
+                f"{_cost_words(test)} {known.label}; what several studies found is scored once."
+            )
         )
+    _agree((expected.usd or 0.0) + (test.usd or 0.0), planner_usd, yes=yes)
+
+
+def _cost_words(cost: Cost) -> str:
+    parts = [] if cost.flops is None else [f"{amount_text(cost.flops / 1e9)} GFLOPs"]
+    parts += [f"{amount_text(cost.usd)} USD"] if cost.usd else []
+    return " or ".join(parts) or "at a cost unknown"
+
+
+def _tested_cost(folder: ComparisonFolder, options: StudyOptions, n_tested: int, n_test: int) -> Cost:
+    """Return what scoring allocations on test problems is expected to cost, each as a feasible one does on average."""
+    from agenttts._cli.quoting import forecast
+    from agenttts.budgets.quote import N_CONFIRMED
+
+    if not n_tested:
+        return Cost()
+    with_it, without = (
+        forecast(folder.task, replace(options, confirm=confirm, n_confirm=n_test)).quote.expected.cost
+        for confirm in (True, False)
     )
-    _agree(len(todo) * (expected.usd or 0.0), planner_usd, yes=yes)
+    return (with_it + without.scaled(-1)).scaled(n_tested / N_CONFIRMED)
 
 
 def _quote_planner(folder: ComparisonFolder, todo: list[RunOutcome]) -> float:
@@ -148,9 +181,10 @@ def _agree(usd: float, planner_usd: float, *, yes: bool) -> None:
 
 
 @contextmanager
-def _watching(
+def watching(
     folder: ComparisonFolder, n_done: int, todo: list[RunOutcome]
 ) -> Iterator[Callable[[WorkerReport], None]]:
+    """Show how far the studies are, by what workers report to the function that is given."""
     n_all = n_done + len(todo)
     if not sys.stderr.isatty() or os.environ.get("TERM", "") == "dumb":
         yield _PlainReports(n_done, n_all)
@@ -228,7 +262,7 @@ def _as_text(result: ComparisonResult, asked: str, name: str) -> str:
         blocks += [_verdicts(comparison)] if comparison.pairs else []
         blocks += [fold(clean(note, limit=1000)) for note in comparison.notes]
     if any(not run.has_result for run in result.runs):
-        blocks.append(_failures(result))
+        blocks.append(failures_text(result))
     bill = bill_text(result)
     blocks.append(fold(f"{bill[:1].upper()}{bill[1:]}."))
     blocks.append(fold(clean(result.figures_from, limit=1000)))
@@ -248,7 +282,8 @@ def _verdicts(comparison: Comparison) -> str:
     )
 
 
-def _failures(result: ComparisonResult) -> str:
+def failures_text(result: ComparisonResult) -> str:
+    """Return which studies have no result and why; there is one at least."""
     from agenttts.report.comparison_words import why_text
 
     missing = [run for run in result.runs if not run.has_result]
@@ -307,7 +342,11 @@ def _comparison_json(comparison: Comparison) -> dict[str, Any]:
         "notes": list(comparison.notes),
         "allocators": [
             {"name": one.name, "n_runs": one.n_runs, "n_reached": one.n_reached}
-            | {name: _estimate_json(getattr(one, name)) for name in measures}
+            | {
+                name: estimate and estimate.to_json()
+                for name in measures
+                for estimate in [getattr(one, name)]
+            }
             for one in comparison.summaries
         ],
         "pairs": [
@@ -318,7 +357,7 @@ def _comparison_json(comparison: Comparison) -> dict[str, Any]:
                 "tests": [
                     {
                         "measure": test.measure,
-                        "difference": _estimate_json(test.difference),
+                        "difference": test.difference and test.difference.to_json(),
                         "bound": test.bound,
                         "p": test.p,
                         "p_adjusted": test.p_adjusted,
@@ -332,11 +371,3 @@ def _comparison_json(comparison: Comparison) -> dict[str, Any]:
             for pair in comparison.pairs
         ],
     }
-
-
-def _estimate_json(estimate: Estimate | None) -> dict[str, Any] | None:
-    """Return an estimate as plain data; JSON has no infinity, so "not reached" is null."""
-    if estimate is None:
-        return None
-    ends = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-    return {key: value if math.isfinite(value) else None for key, value in ends.items()} | {"n": estimate.n}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agenttts.study.comparison_runs import ComparisonResult
     from agenttts.study.comparison_values import Comparison, RunRecord
 
-__all__ = ["comparison_page"]
+__all__ = ["comparison_figures", "comparison_page", "failure_parts", "plot_parts"]
 
 MOST_FAILURES = 20
 Figure = dict[str, Any]
@@ -44,9 +44,9 @@ def comparison_page(result: ComparisonResult, *, title: str, asked: str) -> str:
     if comparison is None:
         parts.append('<p class="note">No study has a result: there is nothing to compare.</p>')
     else:
-        figures = _figures(comparison, result)
+        figures = comparison_figures(comparison, result)
         parts += _findings(comparison, result, figures)
-    parts += [*_failures(result), "<h2>Bill</h2>", f"<p>{escaped(_sentence(bill_text(result)))}</p>"]
+    parts += [*failure_parts(result), "<h2>Bill</h2>", f"<p>{escaped(_sentence(bill_text(result)))}</p>"]
     if comparison is not None:
         parts += ["<h2>How the figures were made</h2>", text_list(how_made(comparison))]
     return page(title, "\n".join(parts), figures)
@@ -67,15 +67,7 @@ def _findings(comparison: Comparison, result: ComparisonResult, figures: Sequenc
         "there, means for scores.</p>",
         table(*summary_table(comparison, result.unit)),
     ]
-    if figures:
-        parts.append(
-            '<noscript><p class="soft">The plots need JavaScript; their figures are in the tables and in curves.csv and '
-            "runs.csv beside this page.</p></noscript>"
-        )
-    for one in figures:
-        parts.append(
-            f'<section class="scripted"><h2>{one["title"]}</h2><div class="plot" id="{one["id"]}"></div></section>'
-        )
+    parts += plot_parts(figures)
     if comparison.pairs:
         parts += [
             "<h2>Tests</h2>",
@@ -85,7 +77,25 @@ def _findings(comparison: Comparison, result: ComparisonResult, figures: Sequenc
     return parts
 
 
-def _failures(result: ComparisonResult) -> list[str]:
+def plot_parts(figures: Sequence[Figure]) -> list[str]:
+    """Return where the plots go, with what readers without JavaScript are told."""
+    if not figures:
+        return []
+    told = (
+        '<noscript><p class="soft">The plots need JavaScript; their figures are in the tables and in curves.csv and '
+        "runs.csv beside this page.</p></noscript>"
+    )
+    return [
+        told,
+        *(
+            f'<section class="scripted"><h2>{one["title"]}</h2><div class="plot" id="{one["id"]}"></div></section>'
+            for one in figures
+        ),
+    ]
+
+
+def failure_parts(result: ComparisonResult) -> list[str]:
+    """Return the table of studies without a result, nothing where there are none."""
     rows = [
         [run.allocator, str(run.seed), run.status, why_text(run)] for run in result.runs if not run.has_result
     ]
@@ -102,7 +112,8 @@ def _failures(result: ComparisonResult) -> list[str]:
 # --- plots -------------------------------------------------------------------------------------------------------
 
 
-def _figures(comparison: Comparison, result: ComparisonResult) -> list[Figure]:
+def comparison_figures(comparison: Comparison, result: ComparisonResult) -> list[Figure]:
+    """Return the plots of a comparison: best so far, share of runs at the target, final plans."""
     unit = escaped(result.unit.label)
     score = "true score" if comparison.truth_known else "search score"
     figures = [

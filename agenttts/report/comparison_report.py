@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from agenttts.study.comparison_folder import ComparisonFolder
     from agenttts.study.comparison_workers import WorkerReport
 
-__all__ = ["asked_text", "read_truth", "report_comparison"]
+__all__ = ["asked_text", "figures_from_text", "read_truth", "report_comparison", "write_page"]
 
 PAGE_FILE = "compare.html"
 
@@ -60,18 +60,23 @@ def report_comparison(
         unit=folder.unit,
         spent=total(run.spent for run in runs),
         paid=paid(folder, runs),
-        figures_from=_figures_from(folder, runs),
+        figures_from=figures_from_text(folder, runs),
         page=folder.path / PAGE_FILE,
         left_out=left_out(folder, runs),
     )
     write_tables(result)
     title = f"Allocators compared on {folder.task.file.name}"
     text = comparison_page(result, title=title, asked=asked_text(folder, allocators, seeds))
-    _write(folder.path / PAGE_FILE, text)
+    write_page(folder.path / PAGE_FILE, text)
     return result
 
 
-def _write(path: Path, text: str) -> None:
+def write_page(path: Path, text: str) -> None:
+    """Write a file of a report.
+
+    Raises:
+        RunError: It cannot be written.
+    """
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -94,7 +99,7 @@ def asked_text(folder: ComparisonFolder, allocators: Sequence[str], seeds: Seque
     return "; ".join(parts)
 
 
-def _figures_from(folder: ComparisonFolder, runs: Sequence[RunOutcome]) -> str:
+def figures_from_text(folder: ComparisonFolder, runs: Sequence[RunOutcome]) -> str:
     """Name the sources of all models that a search may have tried; of the planner too, whose advice moves figures."""
     task = folder.task
     models = {model for stage in task.llm_stages for model in task.file.stages[stage].variants}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from agenttts.budgets.cost import Cost, Unit, amount, plain_digits, total
 from agenttts.errors import CardError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MEASURES",
     "bill_text",
+    "censored_text",
     "endings_text",
     "how_made",
     "pair_table",
@@ -31,6 +32,26 @@ __all__ = [
 
 Table = tuple[list[str], list[list[str]]]
 """Head and rows of cells."""
+
+
+class HasInterval(Protocol):
+    """A figure with its interval."""
+
+    @property
+    def value(self) -> float:
+        """The figure."""
+        ...
+
+    @property
+    def low(self) -> float:
+        """Lower end of the interval."""
+        ...
+
+    @property
+    def high(self) -> float:
+        """Upper end."""
+        ...
+
 
 MEASURES = {
     "trials": "trials to target, ratio",
@@ -48,19 +69,20 @@ def target_text(comparison: Comparison) -> str:
 
 def trials_text(summary: AllocatorSummary) -> str:
     """Return the median number of trials to the target; `>40` where half of the runs needed more than they had."""
-    return _censored(summary.trials_to_target, lambda value: f"{value:g}", f">{summary.most_trials}")
+    return censored_text(summary.trials_to_target, lambda value: f"{value:g}", f">{summary.most_trials}")
 
 
 def spend_text(summary: AllocatorSummary) -> str:
     """Return the median spend to the target; `never` where half of the runs ended before it, whatever they spent."""
-    return _censored(summary.spend_to_target, _amount, "never")
+    return censored_text(summary.spend_to_target, _amount, "never")
 
 
 def _amount(value: float) -> str:
     return plain_digits(value, 3)
 
 
-def _censored(estimate: Estimate | None, show: Callable[[float], str], beyond: str) -> str:
+def censored_text(estimate: Estimate | None, show: Callable[[float], str], beyond: str) -> str:
+    """Return a median with its interval; what was not reached is `beyond`."""
     if estimate is None:
         return "none"
     value, low, high = (
@@ -70,7 +92,7 @@ def _censored(estimate: Estimate | None, show: Callable[[float], str], beyond: s
     return f"{value} [{low}, {high}]"
 
 
-def score_text(estimate: Estimate | None, *, signed: bool = False) -> str:
+def score_text(estimate: HasInterval | None, *, signed: bool = False) -> str:
     """Return a score or a difference of scores with its interval."""
     if estimate is None:
         return "none"

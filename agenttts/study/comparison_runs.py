@@ -311,8 +311,9 @@ def read_record(
 ) -> RunRecord | None:
     """Return the record of the study in a folder; `None` where it has no trial.
 
-    Spend counts calls to the planner, or leaves them out, as `with_planner` says. Trials of one round run at the same time: all of them count as bought by the end of the round, so that the order in
-    which they happened to finish has no say.
+    Spend counts calls to the planner, or leaves them out, as `with_planner` says. Trials of one round run at the same
+    time: all of them count as bought by the end of the round, so that the order in which they happened to finish has no
+    say.
 
     Raises:
         RunError: The log cannot be read.

@@ -46,6 +46,11 @@ class Estimate:
     n: int
     """Runs that it is over."""
 
+    def to_json(self) -> dict[str, float | None]:
+        """Return plain data; JSON has no infinity, so "not reached" is null."""
+        ends = {"value": self.value, "low": self.low, "high": self.high}
+        return {key: end if math.isfinite(end) else None for key, end in ends.items()} | {"n": self.n}
+
 
 def median_estimate(values: Sequence[float], *, confidence: float = 0.95, seed: int = 0) -> Estimate | None:
     """Return the median over seeds with its percentile bootstrap interval; `None` without a value.

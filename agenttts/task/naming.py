@@ -41,7 +41,7 @@ def _of_way(select: SelectBlock | None) -> Iterator[tuple[Loc, VerifierBlock]]:
         yield ("critic", "verifier"), select.critic.verifier
 
 
-def named_models(draft: Draft) -> Iterator[tuple[Loc, str]]:
+def named_models(draft: Draft | TaskFile) -> Iterator[tuple[Loc, str]]:
     """Yield the place of every model that something other than a stage's `models` names, and its name."""
     for loc, verifier in verifier_blocks(draft):
         if verifier.model is not None:
