@@ -33,8 +33,10 @@ USUAL_REPLY = 256.0
 that a mark takes and the limit, which would make judges look many times too dear to be tried."""
 READS = frozenset({"tiny_prm", "prm", "orm"})
 """Kinds that read the prompt with one sample and write nothing."""
+RUNS = frozenset({"code", "executable", "completeness"})
+"""Kinds that say what is wrong with a program, in at most 2000 characters."""
 PROGRAM_OUTPUT = 512.0
-"""Tokens of what `code` says of a test that failed."""
+"""Tokens of what they say of one that fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,5 +132,5 @@ def feedback_tokens(verifier: VerifierBlock | None, *, at_worst: bool) -> float:
         limit = _calls(verifier, 1, 1.0)[0].reply_tokens
         said = limit if at_worst else _said(verifier, limit)
     else:
-        said = PROGRAM_OUTPUT if verifier.kind == "code" else 0.0
-    return max(said * (BYTES_PER_TOKEN if verifier.kind == "code" else 1.0), MOST_FAULT) if at_worst else said
+        said = PROGRAM_OUTPUT if verifier.kind in RUNS else 0.0
+    return max(said * (BYTES_PER_TOKEN if verifier.kind in RUNS else 1.0), MOST_FAULT) if at_worst else said

@@ -31,6 +31,8 @@ __all__ = ["Completeness", "placeholders"]
 
 SHOWN = 20
 """Placeholders named in the feedback."""
+FEEDBACK = 2000
+"""Characters of it; a model is to read it."""
 NO_CODE = "There is no code in the answer."
 _NOTE = re.compile(r"\b(TODO|FIXME)\b")
 _EMPTY_LINE = re.compile(r"\s*(pass|\.\.\.|raise\s+NotImplementedError\b.*?)\s*(?:#.*)?")
@@ -56,9 +58,8 @@ def _one(files: Mapping[str, str]) -> Score:
     found = [
         f"{name}, line {line}: {what}" for name, text in python.items() for line, what in placeholders(text)
     ]
-    return Score(
-        float(not found), feedback="\n".join(["Placeholders are left:", *found[:SHOWN]]) if found else ""
-    )
+    feedback = "\n".join(["Placeholders are left:", *found[:SHOWN]]) if found else ""
+    return Score(float(not found), feedback=feedback[:FEEDBACK])
 
 
 def placeholders(source: str) -> list[tuple[int, str]]:
