@@ -89,6 +89,6 @@ def test_the_default_budget_is_one_pass_of_the_largest_model_in_every_stage(name
 def test_data_that_must_be_prepared_are_told_with_the_command(name: str) -> None:
     done = CliRunner().invoke(app, ["check", name])
     assert done.exit_code == 2
-    assert f"agenttts data prepare {name}. To try the task first: --data sample." in " ".join(
+    assert f"Run `agenttts data prepare {name}`. To try the task first: --data sample." in " ".join(
         done.stderr.split()
     )

@@ -149,13 +149,19 @@ def missing_file(path: Path) -> str:
 
 def _preparing(path: Path) -> str:
     """Return how to make the data of a task that has a recipe for them; empty for all other files."""
+    from agenttts.catalogue import catalogue_folder  # imports this module
     from agenttts.preparation.recipes import RECIPES, SEARCH_FILE, TEST_FILE  # only where a file is missing
 
-    name = path.parent.name
-    if name not in RECIPES or path.name not in {SEARCH_FILE, TEST_FILE}:
+    folder = path.parent
+    if folder.name not in RECIPES or path.name not in {SEARCH_FILE, TEST_FILE}:
         return ""
-    sample = " To try the task first: --data sample." if (path.parent / "sample").is_dir() else ""
-    return f"These data are made from the published set: agenttts data prepare {name}.{sample}"
+    # Made in tasks/ of the working folder, the data come before those of the catalogue; elsewhere the folder is named.
+    usual = [(root / "tasks" / folder.name).resolve() for root in (Path.cwd(), catalogue_folder())]
+    place = "" if folder.resolve() in usual else f" --out {folder}"
+    sample = " To try the task first: --data sample." if (folder / "sample").is_dir() else ""
+    return (
+        f"Run `agenttts data prepare {folder.name}{place}`.{sample}"
+    )
 
 
 def read_text(path: Path) -> str:
