@@ -61,6 +61,20 @@ def test_the_function_stage_fits_into_that_task_and_runs(task_file):
     assert merge.function({"question": "1 + 1"}, {"think": 2.0, "check": None}) == 2.0
 
 
+def test_the_test_stage_and_the_measure_fit_into_that_task(task_file):
+    stages = next(block for block in blocks("yaml") if "    test: {stage: think" in block)
+    measures = next(block for block in blocks("yaml") if block.startswith("measures:"))
+    data = yaml.safe_load(task_file.read_text())
+    data["stages"] |= yaml.safe_load(stages)
+    data |= yaml.safe_load(measures)
+    data["score"]["stage"] = "mend"
+    task_file.write_text(yaml.safe_dump(data, sort_keys=False))
+    task = Task.load(task_file)
+    assert task.llm_stages == ("think", "check", "mend")
+    assert task.file.passed_on("mend") == "think"
+    assert list(Pipeline.build(task).measures) == ["f1"]
+
+
 def test_the_cards_of_the_live_endpoint_fit_into_that_task(task_file):
     block = next(block for block in blocks("yaml") if block.startswith("# in task.yaml"))
     assert len(block.splitlines()) <= 12

@@ -78,6 +78,15 @@ def measure_figures(
 def stage_figures(
     values: Values, file: TaskFile, *, confidence: float = 0.95, seed: int = 0
 ) -> dict[str, Figure]:
-    """Return the score of each stage with a `score` of its own, over the problems on which it ran and has one."""
-    own = {stage: values[stage] for stage, block in file.stages.items() if block.score and stage in values}
+    """Return the score of each stage with a `score` of its own, over the problems on which it ran and has one.
+
+    One that is the final score once more is left out.
+    """
+    scored, final = file.score.stage or list(file.stages)[-1], (file.score.verifier, file.score.gold)
+    own = {
+        stage: values[stage]
+        for stage, block in file.stages.items()
+        if block.score is not None and stage in values
+        if stage != scored or (block.score.verifier, block.score.gold) != final
+    }
     return measure_figures(own, {}, confidence=confidence, seed=seed)

@@ -48,16 +48,17 @@ def test_what_no_problem_has_a_value_of_is_told_with_its_count() -> None:
     }
 
 
-def test_of_stages_only_those_with_a_score_of_their_own_are_told() -> None:
+@pytest.mark.parametrize("last", [None, {"verifier": "numeric", "gold": "answer"}])
+def test_of_stages_only_those_with_a_score_of_their_own_are_told(last: dict[str, str] | None) -> None:
     stage = {"prompt": {"user": "x"}, "models": ["m"]}
     score = {"verifier": "numeric", "gold": "answer"}
     file = TaskFile.model_validate(
         {
             "name": "t",
             "data": {"path": "rows.jsonl"},
-            "stages": {"first": {**stage, "score": score}, "last": stage},
+            "stages": {"first": {**stage, "score": score}, "next": stage, "last": {**stage, "score": last}},
             "score": score,
         }
     )
-    values = {"first": {"a": 1.0}, "last": {"a": 0.0}}
+    values = {"first": {"a": 1.0}, "next": {"a": 0.5}, "last": {"a": 0.0}}
     assert stage_figures(values, file) == {"first": Figure(mean_interval([1.0]))}
