@@ -47,8 +47,7 @@ def test_check_quotes_each_task_on_its_sample(name: str) -> None:
     assert re.search(r"^expected +[\d,]+ +[\d,]+ +[\d,]+ +[\d,]+", told, re.MULTILINE)
 
 
-# math500 asks a reward model that people serve themselves, whose price nobody knows.
-@pytest.mark.parametrize("name", sorted({*SAMPLED} - {"math500"}))
+@pytest.mark.parametrize("name", SAMPLED)
 def test_check_knows_each_task_s_cost_in_usd(name: str) -> None:
     quote = json.loads(check(name, "--data", "sample", "--json"))["quote"]
     assert quote["expected"]["cost"]["usd"] > 0

@@ -6,7 +6,7 @@ that has no meaning for a model, is unknown with its reason; the others are told
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +88,7 @@ def problem_costs(
         try:
             other = Space.build(task, lengths, cost_model, Budget(float("inf"), unit), max_recorded)
         except CardError:
-            unknown[unit] = _why_unknown(cost_model, unit)
+            unknown[unit] = _why_unknown(cost_model, unit, task.charged_models)
         else:
             amounts[unit] = _amounts(other, space.cheapest, dearest, fitting)
     return ProblemCosts(space.cheapest, dearest, amounts, unknown, len(fitting), space.enumerable)
@@ -98,8 +98,8 @@ def _amounts(space: Space, cheapest: Allocation, dearest: Allocation, fitting: I
     return Amounts(space.cost(cheapest), space.cost(dearest), float(space.cost_array(fitting).max()))
 
 
-def _why_unknown(cost_model: CostModel, unit: Unit) -> str:
-    lacking = cost_model.lacking(unit)
+def _why_unknown(cost_model: CostModel, unit: Unit, charged: Collection[str]) -> str:
+    lacking = cost_model.lacking(unit, charged)
     if not lacking:
         # The space refuses the affine unit of the paper where it would fall below 0.
         return "some costs would be below 0, for the unit is meant for models of about 3B and more"

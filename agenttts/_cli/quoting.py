@@ -72,7 +72,7 @@ def forecast(task: Task, options: StudyOptions) -> StudyForecast:
     from agenttts.models.clients import Clients
 
     cost_model = CostModel(task.cards, files=task.card_files)
-    cost_model.require(options.budget.unit)
+    cost_model.require(options.budget.unit, task.charged_models)
     recorded = recorded_means(task)
     lengths = Lengths.of_task(task, rendered_prefill(task), recorded)
     # Clients open no connection before the first draw; only recordings are looked at here.

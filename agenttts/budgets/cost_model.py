@@ -13,7 +13,7 @@ size, `Cost.flops` of the true one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,20 +135,20 @@ class CostModel:
             self._prices[model] = price_of(self.card(model))
         return self._prices[model]
 
-    def require(self, unit: Unit) -> None:
-        """Check that every card gives what costs in `unit` need.
+    def require(self, unit: Unit, names: Collection[str] | None = None) -> None:
+        """Check that cards, all or those of these names, give what costs in `unit` need.
 
         Raises:
             CardError: Some do not; the message names each card, its file and the key to add.
         """
-        lacking = self.lacking(unit)
+        lacking = self.lacking(unit, names)
         if lacking:
             head = f"costs in {unit} need {NEEDED_ON_CARD[unit]} on the card of every model:"
             raise CardError("\n".join([head, *(self._remedy(name, unit) for name in lacking)]))
 
-    def lacking(self, unit: Unit) -> list[str]:
-        """Return the names of the cards that do not give what costs in `unit` need, sorted."""
-        return [name for name in sorted(self.cards) if not self._knows(name, unit)]
+    def lacking(self, unit: Unit, names: Collection[str] | None = None) -> list[str]:
+        """Return the names of the cards, of all or of these, that do not give what costs in `unit` need, sorted."""
+        return [name for name in sorted(self.cards if names is None else names) if not self._knows(name, unit)]
 
     def _knows(self, name: str, unit: Unit) -> bool:
         card = self.cards[name]

@@ -76,7 +76,7 @@ class Study:
         from agenttts.budgets.cost_model import CostModel
 
         cost_model = CostModel(task.cards, files=task.card_files)
-        cost_model.require(options.budget.unit)
+        cost_model.require(options.budget.unit, task.charged_models)
         refuse_hopeless(task, cost_model, options.budget)
         require_planner(options)
         log = EventLog(folder)

@@ -19,7 +19,7 @@ from agenttts.task.checks import (
     check_names,
 )
 from agenttts.task.drafts import Draft
-from agenttts.task.naming import named_cards
+from agenttts.task.naming import named_cards, only_scoring
 from agenttts.task.problems import NOT_READ, ReadProblems, counted, read_problems, with_replacement
 from agenttts.task.reading import Document, nearest, read_document, read_text
 from agenttts.task.schema import (
@@ -98,7 +98,8 @@ def load_task(
     mistakes += continuing_faults(document, draft, cards)
     used_unit = unit or (draft.budget.unit if draft.budget else None)
     if used_unit is not None and book is not None:
-        mistakes += check_cards(document, cards, book.origins, used_unit)
+        charged = {name: card for name, card in cards.items() if name not in only_scoring(draft)}
+        mistakes += check_cards(document, charged, book.origins, used_unit)
     mistakes += _planner_mistakes(document, file, book)
     if mistakes or file is None or parts is None or book is None:
         raise TaskFileError(_sorted(document, mistakes))
@@ -154,11 +155,11 @@ def _for_columns(file: TaskFile | None, files: Replacement, folder: Path) -> Tas
 
 
 def _with_files(file: TaskFile, files: Replacement | None, parts: Parts) -> TaskFile:
-    """Return a task whose data are these files, with the numbers of problems that there are."""
+    """Return a task whose data are these files."""
     if files is None:
         return file
     data, splits = files.apply(file.data, file.splits)
-    return file.model_copy(update={"data": data, "splits": counted(splits, parts)})
+    return file.model_copy(update={"data": data, "splits": counted(splits, parts, files)})
 
 
 def _sorted(document: Document, mistakes: Iterable[Mistake]) -> list[Mistake]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agenttts.task.drafts import Draft
     from agenttts.task.schema import TaskFile
 
-__all__ = ["in_mode", "named_cards", "named_models", "verifier_blocks"]
+__all__ = ["in_mode", "named_cards", "named_models", "only_scoring", "verifier_blocks"]
 
 
 def verifier_blocks(draft: Draft | TaskFile) -> Iterator[tuple[Loc, VerifierBlock]]:
@@ -55,6 +55,19 @@ def named_models(draft: Draft | TaskFile) -> Iterator[tuple[Loc, str]]:
                 yield (*at, "model"), select.model
             if select.critic is not None and select.critic.model is not None:
                 yield (*at, "critic", "model"), select.critic.model
+
+
+def only_scoring(draft: Draft | TaskFile) -> frozenset[str]:
+    """Return the models that score against gold or measure, and do nothing else: no problem is charged for them."""
+    scoring = {name for at, name in named_models(draft) if _scores(at)}
+    asked = {name for at, name in named_models(draft) if not _scores(at)}
+    for stage in draft.stages.values():
+        asked.update(stage.models, (name for way in stage.select if way is not None for name in way.to or ()))
+    return frozenset(scoring - asked)
+
+
+def _scores(at: Loc) -> bool:
+    return at[0] in {"score", "measures"} or at[2] == "score"
 
 
 def in_mode(card: ModelCard, mode: str) -> ModelCard:

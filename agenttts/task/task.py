@@ -23,6 +23,7 @@ from agenttts.catalogue import resolve_task
 from agenttts.errors import DataError, InputError, TaskFileError, TrustError
 from agenttts.pipeline.base import Problem
 from agenttts.task.code import code_digest, code_digests
+from agenttts.task.naming import only_scoring
 from agenttts.task.schema import DataBlock, TaskFile
 from agenttts.task.sources import (
     SplitName,
@@ -90,6 +91,11 @@ class Task:
         if self.code_sha256 is None:
             object.__setattr__(self, "code_sha256", code_digests(self.file, self.folder))
 
+    @property
+    def charged_models(self) -> frozenset[str]:
+        """Names of the cards that a problem may be charged for: all but those that only score against gold."""
+        return frozenset(self.cards) - only_scoring(self.file)
+
     if not TYPE_CHECKING:  # else type checkers would take every attribute for granted
 
         def __getattr__(self, name: str) -> Any:
@@ -125,8 +131,10 @@ class Task:
                 hint = "Results of both would be mixed. Put the old data back, or begin a new run."
                 raise DataError(f"{table.name} has changed since this task was loaded.\n{hint}")
         parts, complaints = divide(self.file.splits, *tables, id_fields(self.file.data, self.file.splits))
-        if complaints:
-            raise DataError("\n".join(complaint.message for complaint in complaints))
+        # How many problems there are was checked when the task was loaded; other data may have fewer than `n`.
+        wrong = [complaint.message for complaint in complaints if not complaint.counts]
+        if wrong:
+            raise DataError("\n".join(wrong))
         return parts
 
     def _found(self, source: DataBlock, index: int) -> DataBlock | None:

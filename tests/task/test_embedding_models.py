@@ -138,3 +138,18 @@ def test_what_changes_vectors_makes_another_task(project: Project) -> None:
     plain = digest("{}")
     assert digest("{batch: 8}") == plain
     assert len({plain, digest("{dimensions: 2}"), digest("{max_input_tokens: 9}")}) == 3
+
+
+UNKNOWN_SIZE = ("  vectors:\n    source: embedding\n    parameters: 3e8\n", "  vectors:\n    source: embedding\n")
+
+
+def test_a_model_that_only_scores_need_not_be_billable(project: Project) -> None:
+    task = Task.load(written(project, "[majority]", FINAL, UNKNOWN_SIZE))
+    assert task.charged_models == {"small"}
+
+
+def test_a_model_that_selects_must_be_billable(project: Project) -> None:
+    assert mistakes(project, BEST, FINAL, UNKNOWN_SIZE) == [
+        "models.vectors: a budget in gflops needs `parameters` on this card. "
+        "Add `parameters: <number>` (the model's size)."
+    ]
