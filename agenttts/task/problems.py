@@ -136,16 +136,12 @@ def _placed(document: Document, complaint: Complaint) -> Mistake:
     return complaint.mistake or document.mistake(complaint.key, complaint.message, complaint.hint)
 
 
-def counted(splits: SplitsBlock, parts: Parts) -> SplitsBlock:
-    """Return splits with the numbers of problems that there are, so that they are found again as they are."""
-    test = {"n": len(parts.test)} if splits.test.n is not None and parts.test else {}
-    search = {"n": len(parts.search)} if parts.search else {}
-    return splits.model_copy(
-        update={
-            "search": splits.search.model_copy(update=search),
-            "test": splits.test.model_copy(update=test),
-        }
-    )
+def counted(splits: SplitsBlock, parts: Parts, files: Replacement) -> SplitsBlock:
+    """Return splits by which files are divided again as they were: of one file, search problems took half at most."""
+    if files.search != files.test:
+        return splits
+    search = splits.search.model_copy(update={"n": len(parts.search)})
+    return splits.model_copy(update={"search": search})
 
 
 def replaced(task: Task, files: Replacement) -> Task:
@@ -172,7 +168,7 @@ def replaced(task: Task, files: Replacement) -> Task:
     read = ReadProblems(tables, parts, [])
     return replace(
         task,
-        file=file.model_copy(update={"splits": counted(splits, parts)}),
+        file=file.model_copy(update={"splits": counted(splits, parts, files)}),
         search=parts.search,
         search_digest="",  # made anew of the problems
         n_test=len(parts.test),

@@ -168,12 +168,16 @@ class Task:
         given = Path(path).expanduser().resolve()
         own = sources_of(self.file.data, self.file.splits)
         digests = self.data_sha256 or (None, None)
-        there = [lies_at(given, source, digest) for source, digest in zip(own, digests, strict=True)]
-        if "same" not in there:
+        there = {
+            lies_at(given, source, digest)
+            for split, source, digest in zip(("search", "test"), own, digests, strict=True)
+            if needs in (None, split)
+        }
+        if "same" not in there or "changed" in there:
             try:
                 files = locate_data(path, self.folder, needs)
             except DataError:
-                if "changed" not in there:
+                if there == {"not there"}:
                     raise
             else:
                 from agenttts.task.problems import replaced  # reads; most tasks keep their data
