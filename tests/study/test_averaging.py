@@ -169,9 +169,23 @@ budget: {unit: tokens}
 """
 
 
-async def test_before_a_stage_that_is_off_the_watched_one_decides(task: Task):
+PROBE = """
+  probe:
+    needs: [solve]
+    test: {stage: solve, verifier: {kind: regex, pattern: '1.*'}}
+score: {verifier: numeric, gold: answer, stage: plan}
+budget:"""
+TESTED = (
+    ESCALATION.replace("needs: [solve]", "needs: [solve, probe]")
+    .replace("{stage: solve, below", "{stage: probe, measure: score, below")
+    .replace("\nscore: {verifier: numeric, gold: answer}\nbudget:", PROBE)
+)
+
+
+@pytest.mark.parametrize("text", [ESCALATION, TESTED], ids=["watched", "tested"])
+async def test_before_a_stage_that_is_off_the_watched_one_decides(task: Task, text: str):
     path = task.folder / "escalation.yaml"
-    path.write_text(ESCALATION)
+    path.write_text(text)
     task = Task.load(path)
 
     def chosen(n: int, below: float) -> Allocation:
