@@ -69,6 +69,8 @@ class Batching:
         """Close all connections; what is under way is given up."""
         if self._timer is not None:
             self._timer.cancel()
+        for asked in self._waiting:
+            asked.part.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -89,7 +91,12 @@ class Batching:
             asked.part.add_done_callback(lambda _: _cancel_unwanted(task, together))
 
     async def _deliver(self, together: Sequence[_Asked]) -> None:
-        outcomes = await self._outcomes([asked.body for asked in together])
+        try:
+            outcomes = await self._outcomes([asked.body for asked in together])
+        except asyncio.CancelledError:
+            for asked in together:
+                asked.part.cancel()
+            raise
         for asked, outcome in zip(together, outcomes, strict=True):
             if asked.part.done():
                 continue

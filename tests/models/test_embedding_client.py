@@ -289,6 +289,19 @@ async def test_nothing_goes_on_when_nobody_waits_any_more(opened: Open, server: 
             await clients.aclose()
 
 
+async def test_closing_lets_nobody_wait_for_ever(opened: Open, server: LocalServer) -> None:
+    server.then.append(Answer(after_s=5.0, body={}))
+    async with opened({"batch": 2}) as clients:
+        sent = [asyncio.create_task(embed(clients, text)) for text in ("red", "blue")]
+        await asyncio.sleep(0.1)
+        waiting = asyncio.create_task(embed(clients, "green"))
+        await asyncio.sleep(0.002)  # within the window in which it waits for others
+        async with asyncio.timeout(2):
+            await clients.aclose()
+            await asyncio.wait([*sent, waiting])
+    assert len(server.bodies) == 1
+
+
 # --- failures
 
 
