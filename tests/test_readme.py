@@ -17,7 +17,9 @@ import yaml
 from agenttts.cli import app
 from agenttts.pipeline.pipeline import Pipeline
 from agenttts.pipeline.stages import FunctionStage
-from agenttts.task.schema import SelectBlock, VerifierBlock
+from agenttts.task.data import Row, Table
+from agenttts.task.fields import with_fields
+from agenttts.task.schema import DataBlock, SelectBlock, VerifierBlock
 from agenttts.task.task import Task
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
@@ -143,3 +145,11 @@ def test_the_exit_codes_are_those_of_the_errors():
     }
     assert raised <= {int(code) for code in table}
     assert set(table) == {"0", "1", "2", "3", "4", "130"}
+
+
+def test_the_fields_of_the_readme_are_made_of_rows_as_they_are_published():
+    block = next(block for block in blocks("yaml") if "dataset: openai/gsm8k" in block)
+    data = DataBlock.model_validate(yaml.safe_load(block)["data"])
+    row = Row(0, None, {"question": "What is 6 * 7?", "answer": "6 * 7 is <<6*7=42>>42.\n#### 42"})
+    (made,) = with_fields(Table("openai/gsm8k[train]", (row,), ""), data.fields).rows
+    assert (made.fields["problem"], made.fields["gold"]) == ("What is 6 * 7?", "42")
