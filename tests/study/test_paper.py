@@ -108,7 +108,11 @@ def test_problems_without_a_score_have_no_part_in_differences_and_neither_have_s
 
 def test_methods_are_named_as_in_the_paper_or_by_any_allocator():
     assert read_methods(None) == PAPER_METHODS
-    assert [method.label for method in read_methods(["AgentTTS", "bo", "tpe"])] == ["AgentTTS", "BO (gp)", "tpe"]
+    assert [method.label for method in read_methods(["AgentTTS", "bo", "tpe"])] == [
+        "AgentTTS",
+        "BO (gp)",
+        "tpe",
+    ]
     assert [method.contender for method in PAPER_METHODS if not method.asks] == ["random", "gp"]
     with pytest.raises(InputError, match="one or more different names"):
         read_methods(["gp", "bo"])
