@@ -6,6 +6,7 @@ import pytest
 
 from agenttts.budgets.cards import ModelCard
 from agenttts.budgets.loading import load_cards, override_endpoint
+from agenttts.budgets.prices import price_of
 from agenttts.errors import CardError, InputError, TaskFileError
 
 
@@ -17,10 +18,9 @@ def _file(folder: Path, name: str, text: str) -> Path:
 
 def test_catalogue_cards_have_figures_and_a_source_for_them() -> None:
     for name, card in load_cards().items():
-        assert card.parameters or card.price, f"{name} can be billed in nothing"
-        assert card.figures_from or (card.price and card.price.as_of), (
-            f"{name} does not say where its figures are from"
-        )
+        price = price_of(card)
+        assert card.parameters or price, f"{name} can be billed in nothing"
+        assert card.figures_from or (price and price.as_of), f"{name} does not say where its figures are from"
 
 
 def test_first_card_of_a_name_wins(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_mistakes_of_all_card_files_are_told(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(TaskFileError) as caught:
         load_cards(files=[one, two, three])
     assert str(caught.value).splitlines() == [
-        "one.yaml:4: models.a.source: expected one of tiny, openai, litellm, recorded, reward, got 'opnai'.",
+        "one.yaml:4: models.a.source: expected one of tiny, openai, litellm, recorded, reward, embedding, got 'opnai'.",
         "Did you mean `openai`?",
         "one.yaml:5: models.a.paramters: unknown key.",
         "Did you mean `parameters`?",
