@@ -188,15 +188,20 @@ ESSENTIAL: dict[str, dict[str, Any]] = {
     "function": {"function": "own.py:f"},
     "code": {"tests": "t"},
     **{kind: {"model": "m"} for kind in ("judge", "orm", "prm", "gen_prm")},
+    "similarity": {"model": "m", "field": "f"},
 }
 OF_VERIFIERS: dict[str, tuple[Any, set[str]]] = {
     "tolerance": (0.5, {"numeric"}),
     "normalise": (False, {"exact"}),
+    "yes_no": (True, {"token_f1"}),
+    "stemmer": (True, {"rouge_l"}),
+    "values": (False, {"parameter_f1"}),
     "pattern": ("x", {"regex"}),
     "json_schema": ({"type": "object"}, {"json_schema"}),
     "function": ("own.py:g", {"function"}),
     "aggregate": ("last", {"function", "tiny_prm", "prm", "gen_prm"}),
-    "model": ("n", {"judge", "orm", "prm", "gen_prm"}),
+    "model": ("n", {"judge", "orm", "prm", "gen_prm", "similarity"}),
+    "field": ("g", {"similarity"}),
     "samples": ([1, 3], {"judge", "gen_prm"}),
     "form": ("listwise", {"judge"}),
     "rubric": ("short", {"judge"}),
@@ -209,9 +214,9 @@ OF_VERIFIERS: dict[str, tuple[Any, set[str]]] = {
     "suite": ("stdin", {"code"}),
     "entry_point": ("x", {"code"}),
     "partial": (True, {"code"}),
-    "timeout_s": (3, {"code", "gen_prm"}),
-    "memory_mb": (300, {"code", "gen_prm"}),
-    "isolation": ("process", {"code", "gen_prm"}),
+    "timeout_s": (3, {"code", "executable", "gen_prm"}),
+    "memory_mb": (300, {"code", "executable", "gen_prm"}),
+    "isolation": ("process", {"code", "executable", "gen_prm"}),
 }
 """Setting of a verifier -> a value that is no default, and the kinds that read it."""
 
