@@ -49,8 +49,9 @@ def _of_task(file: TaskFile) -> Iterator[tuple[str, str]]:
     for name in problem_fields(file):
         yield name, "a prompt of the task"
     for at, verifier in verifier_blocks(file):
-        if verifier.tests is not None:
-            yield verifier.tests, f"`{'.'.join(map(str, at))}`"
+        for column in (verifier.tests, verifier.field):
+            if column is not None:
+                yield column, f"`{'.'.join(map(str, at))}`"
     for name, stage in file.stages.items():
         if stage.shared_by is not None:
             yield stage.shared_by.field, f"`stages.{name}.shared_by`"

@@ -201,3 +201,16 @@ def test_problems_that_search_and_test_files_share_are_refused(published: Path, 
     _write(folder / "test.jsonl.gz", [{**row, "split": "final"} for row in OTHERS[:4]])
     with pytest.raises(TaskFileError, match="is also in the test data"):
         Task.load(published, data=folder)
+
+
+def test_columns_that_verifiers_read_are_looked_for_too(project: Write, tmp_path: Path) -> None:
+    path = project(
+        ("data: {path: rows.jsonl, id: id}", "data: {dataset: nobody/nothing, split: train, id: id}"),
+        ("score:\n  verifier: numeric\n  gold: answer\n", "score: {verifier: {kind: code, tests: cases}}\n"),
+    )
+    _write(tmp_path / "own.jsonl", [{**row, "case": []} for row in OTHERS])
+    with pytest.raises(TaskFileError) as caught:
+        Task.load(path, data="own.jsonl")
+    (mistake,) = caught.value.mistakes
+    assert mistake.message == "no row has the column `cases`, which `score.verifier` reads."
+    assert mistake.hint == "Did you mean `case`?"
