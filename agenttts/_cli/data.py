@@ -104,6 +104,7 @@ def _as_json(name: str, done: Prepared) -> dict[str, Any]:
         "licence": done.recipe.published.licence,
         "n_search": len(done.made.search),
         "n_test": len(done.made.test),
+        "n_rows": list(done.made.n_rows),
         "left_out": dict(done.made.left_out),
         "facts": list(done.made.facts),
     }

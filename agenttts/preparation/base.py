@@ -29,7 +29,6 @@ __all__ = [
     "column",
     "divide",
     "hashed",
-    "in_order",
     "loaded",
     "texts",
 ]
@@ -80,6 +79,8 @@ class Made:
     test: Sequence[Row]
     left_out: Mapping[str, int]
     """Reason -> rows that were looked at and gave no problem."""
+    n_rows: Sequence[int]
+    """Of each published table: one that was divided, or that of search and that of test."""
     facts: Sequence[str] = ()
     """One sentence each."""
 
@@ -91,6 +92,7 @@ class Division(Generic[T]):
     search: list[T]
     test: list[T]
     left_out: Counter[str]
+    n_rows: list[int]
 
 
 def divide(
@@ -120,9 +122,12 @@ def divide(
     """
     left_out: Counter[str] = Counter()
     seen: set[str] = set()
+    n_rows: list[int] = []
 
     def usable(rows: Iterable[Row]) -> Iterator[T]:
-        for row in in_order(rows, wish.seed, identity, window):
+        places = _places(rows, wish.seed, identity)
+        n_rows.append(len(places))
+        for row in _in_order(rows, places, window):
             try:
                 problem = read(row)
                 _once(seen, f"id {identity(row)}", f"text {_bare(text(problem))}")
@@ -140,7 +145,7 @@ def divide(
             raise DataError(
                 f"no {name} problem could be made: {reasons(left_out) or 'there are no rows left'}"
             )
-    return Division(search, test, left_out)
+    return Division(search, test, left_out, n_rows)
 
 
 def reasons(left_out: Mapping[str, int]) -> str:
@@ -170,13 +175,17 @@ def _shared(problems: Iterator[T], wish: Wish) -> tuple[list[T], list[T]]:
     return found[:cut], found[cut:]
 
 
-def in_order(
-    rows: Iterable[Row], seed: int, identity: Callable[[Row], str], window: int = WINDOW
-) -> Iterator[Row]:
-    """Yield rows in the order of their hashes; goes through `rows` anew for every `window` of them."""
-    places = sorted((hashed(seed, identity(row)), place) for place, row in enumerate(rows))
+def _places(rows: Iterable[Row], seed: int, identity: Callable[[Row], str]) -> list[int]:
+    """Return the places of rows in the order of their hashes."""
+    return [
+        place for _, place in sorted((hashed(seed, identity(row)), place) for place, row in enumerate(rows))
+    ]
+
+
+def _in_order(rows: Iterable[Row], places: Sequence[int], window: int) -> Iterator[Row]:
+    """Yield the rows of some places in that order; goes through `rows` anew for every `window` of them."""
     for start in range(0, len(places), window):
-        turns = {place: turn for turn, (_, place) in enumerate(places[start : start + window])}
+        turns = {place: turn for turn, place in enumerate(places[start : start + window])}
         # A copy holds no more than the row, whatever the row was read from.
         found = {turns[place]: dict(row) for place, row in enumerate(rows) if place in turns}
         yield from (found.pop(turn) for turn in sorted(found))

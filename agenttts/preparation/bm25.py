@@ -13,7 +13,7 @@ from typing import Any
 
 from agenttts.errors import InputError
 
-__all__ = ["Bm25", "require_bm25"]
+__all__ = ["Bm25", "library_name", "require_bm25"]
 
 
 def require_bm25() -> Any:
@@ -28,6 +28,11 @@ def require_bm25() -> Any:
         raise InputError(
             "this preparation ranks by BM25, for which the library bm25s is missing. Install it: pip install 'agenttts[data]'"
         ) from error
+
+
+def library_name() -> str:
+    """Return name and version of the library, for records: another version may break ties in another way."""
+    return f"bm25s {require_bm25().__version__}"
 
 
 class Bm25:

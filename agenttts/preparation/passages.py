@@ -32,7 +32,7 @@ from agenttts.preparation.base import (
     loaded,
     texts,
 )
-from agenttts.preparation.bm25 import Bm25
+from agenttts.preparation.bm25 import Bm25, library_name
 
 __all__ = ["CANDIDATES", "MOST_PASSAGES", "prepare_questions"]
 
@@ -77,9 +77,9 @@ def prepare_questions(tables: Tables, wish: Wish, report: Report) -> Made:
             report(f"{name}: gathering passages")
             pools = {id(table): _pool(table, questions, wish.seed)}
         pool = pools[id(table)]
-        facts.append(f"BM25 for {name} ran over {len(pool):,} passages")
+        facts.append(f"{library_name()} ranked {len(pool):,} passages for {name}")
         made.append(_rows(questions, pool, wish.seed, name, report))
-    return Made(made[0], made[1], chosen.left_out, facts)
+    return Made(made[0], made[1], chosen.left_out, chosen.n_rows, facts)
 
 
 def _identity(row: Row) -> str:

@@ -115,6 +115,7 @@ def record(name: str, recipe: Recipe, wish: Wish, origin: Origin, made: Made) ->
         f"- licence of the published set: {recipe.published.licence}",
         f"- read from: {origin.source}",
         *(f"    - {file}, SHA-256 {digest}" for file, digest in origin.files),
+        f"- rows: {' for search, '.join(f'{n:,}' for n in made.n_rows)}{' for test' if len(made.n_rows) > 1 else ''}",
         f"- seed: {wish.seed}",
         *_dates(recipe, wish),
         f"- search problems: {len(made.search):,} of {wish.n_search:,} wanted, in `{SEARCH_FILE}`",

@@ -46,7 +46,13 @@ def prepare_requests(tables: Tables, wish: Wish, report: Report) -> Made:
         identity=lambda row: str(column(row, "id")),
         text=lambda problem: str(problem["user_request"]),
     )
-    return Made(chosen.search, chosen.test, chosen.left_out, [f"each problem carries {len(tools)} tools"])
+    return Made(
+        chosen.search,
+        chosen.test,
+        chosen.left_out,
+        chosen.n_rows,
+        [f"each problem carries {len(tools)} tools"],
+    )
 
 
 def _tools(rows: Iterable[Row]) -> list[dict[str, Any]]:

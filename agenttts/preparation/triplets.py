@@ -35,7 +35,7 @@ from agenttts.preparation.base import (
     loaded,
     texts,
 )
-from agenttts.preparation.bm25 import Bm25
+from agenttts.preparation.bm25 import Bm25, library_name
 
 __all__ = ["CANDIDATES", "MOST_PATHS", "gold_triplets", "prepare_graphs"]
 
@@ -63,8 +63,11 @@ def prepare_graphs(tables: Tables, wish: Wish, report: Report) -> Made:
         tables, wish, read, identity=_identity, text=lambda problem: str(problem["question"]), window=WINDOW
     )
     n_gold = [len(row["gold_candidates"]) for row in (*chosen.search, *chosen.test)]
-    facts = [f"a problem has {sum(n_gold) / len(n_gold):.1f} gold triplets on average, {max(n_gold)} at most"]
-    return Made(chosen.search, chosen.test, chosen.left_out, facts)
+    facts = [
+        f"ranked by {library_name()}",
+        f"a problem has {sum(n_gold) / len(n_gold):.1f} gold triplets on average, {max(n_gold)} at most",
+    ]
+    return Made(chosen.search, chosen.test, chosen.left_out, chosen.n_rows, facts)
 
 
 def _identity(row: Row) -> str:
