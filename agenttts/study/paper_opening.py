@@ -160,6 +160,10 @@ def _notes(request: PaperRequest, loaded: Task, task: Task) -> list[str]:
     ]
     other = [f"{size:,} {what} (the paper: {theirs:,})" for what, size, theirs in sizes if size != theirs]
     notes += [f"Of another size than the paper's: {', '.join(other)}."] if other else []
+    if request.data is not None:
+        notes.append(
+            f"Problems are those of --data {request.data}, not the task's own: figures of others say nothing of them."
+        )
     wanted = request.n_test
     if wanted is not None and task.n_test is not None and wanted > task.n_test:
         notes.append(f"{wanted:,} test problems were asked for; the task has {task.n_test:,}.")
