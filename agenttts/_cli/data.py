@@ -89,8 +89,14 @@ def _say(asked: PrepareRequest, wish: Wish, done: Prepared) -> None:
     for path in done.files:
         say(f"wrote     {clean(path)}")
     if done.has_task:
-        place = asked.name if asked.out is None else done.folder
-        say(f"\nNext:\n  agenttts check {clean(place)}")
+        say(f"\nNext:\n  agenttts check {_task_words(asked, wish, done)}")
+
+
+def _task_words(asked: PrepareRequest, wish: Wish, done: Prepared) -> str:
+    """Return how the task is named on a command line; `--data` lets its splits be as small as the data are."""
+    place = clean(asked.name if asked.out is None else done.folder)
+    is_whole = (len(done.made.search), len(done.made.test)) == (wish.n_search, wish.n_test)
+    return place if is_whole else f"{place} --data {clean(done.folder)}"
 
 
 def _as_json(name: str, done: Prepared) -> dict[str, Any]:
