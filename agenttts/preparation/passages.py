@@ -87,9 +87,9 @@ def _identity(row: Row) -> str:
 
 
 def _question(row: Row, aliases: Mapping[str, Row]) -> _Question:
-    paragraphs = dict(_pairs(column(row, "context"), "context", "title", "sentences"))
-    passages = _once(sentence for title in paragraphs for sentence in _sentences(paragraphs[title]))
-    gold = _gold(row, paragraphs)
+    pairs = _pairs(column(row, "context"), "context", "title", "sentences")
+    passages = _once(sentence for _, sentences in pairs for sentence in _sentences(sentences))
+    gold = _gold(row, dict(reversed(pairs)))  # of two paragraphs of one title a fact means the first
     if not gold:
         raise UnusableError("no supporting fact names a sentence")
     question, answer = column(row, "question"), column(row, "answer")

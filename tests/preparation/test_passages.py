@@ -101,6 +101,16 @@ def test_facts_behind_the_end_of_a_paragraph_name_nothing():
     assert done.left_out == {"no supporting fact names a sentence": 1}
 
 
+def test_of_two_paragraphs_of_one_title_a_fact_means_the_first_and_both_are_candidates():
+    row = question(1)
+    row["context"]["title"].append("Town 1")
+    row["context"]["sentences"].append(["Town 1 is also a ship."])
+    (problem,) = made([row], DEV).search
+    gold = {problem["candidates"][place] for place in problem["gold_candidates"]}
+    assert gold == {"Person 1 was born in Town 1.", "Town 1 lies on River 1."}
+    assert "Town 1 is also a ship." in problem["candidates"]
+
+
 def test_gold_stays_where_the_own_paragraphs_are_longer_than_the_candidates():
     long = question(1)
     long["context"]["title"].insert(0, "Long")
