@@ -147,8 +147,8 @@ def _n_test(request: PaperRequest, task: Task) -> int:
 
 def _notes(request: PaperRequest, loaded: Task, task: Task) -> list[str]:
     notes = [
-        f"{name}: only {task.file.stages[name].ways[0].name} turns samples into an answer, the first way of the stage and "
-        f"the paper's; left out: {', '.join(way.name for way in loaded.file.stages[name].ways[1:])}."
+        f"{name}: only {task.file.stages[name].ways[0].name} turns samples into an answer, the first way of the stage, for "
+        f"the paper has one a stage; left out: {', '.join(way.name for way in loaded.file.stages[name].ways[1:])}."
         for name in task.llm_stages
         if len(loaded.file.stages[name].ways) > 1
     ]
