@@ -140,15 +140,18 @@ def divide(
         search, test = _shared(usable(tables.search), wish)
     else:
         search, test = _first(usable(tables.search), wish.n_search), _first(usable(tables.test), wish.n_test)
-    for name, wanted, got in (("search", wish.n_search, search), ("test", wish.n_test, test)):
-        if wanted and not got:
-            raise DataError(
-                f"no {name} problem could be made: {reasons(left_out) or 'there are no rows left'}"
-            )
+    _check("search", wish.n_search, search, left_out)
+    _check("test", wish.n_test, test, left_out)
     return Division(search, test, left_out, n_rows)
 
 
-def reasons(left_out: Mapping[str, int]) -> str:
+def _check(name: str, wanted: int, problems: Sequence[Any], left_out: Mapping[str, int]) -> None:
+    if wanted and not problems:
+        why = _reasons(left_out) or "there are no rows left"
+        raise DataError(f"no {name} problem could be made: {why}")
+
+
+def _reasons(left_out: Mapping[str, int]) -> str:
     """Return reasons with their counts, in one line."""
     return "; ".join(f"{reason}: {n:,}" for reason, n in sorted(left_out.items()))
 

@@ -5,9 +5,10 @@ livecodebench/code_generation_lite. There is one published table; contests outsi
 the others are divided between search and test by hash.
 
 Hidden tests are published as JSON, or as text in base64 of a zlib stream of a pickle of a JSON text. The pickle is read
-for the one text that it holds and never executed. Departure: tests of one problem beyond 2 MB (`--test-mb`) are left
-out, the later ones first to go, because the whole set would take some ten gigabytes; so a program may pass here that
-the official tests refuse for being slow. How many are left out is counted.
+for the one text that it holds and never executed. Departure: tests of one problem
+beyond 2 MB (`--test-mb`) are left out, the later ones first to go, since a task holds its problems in memory and the
+published files are 4.5 GB, packed; so a program may pass here that the official tests refuse for being slow. How many
+are left out is counted.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from agenttts.preparation.base import Made, Report, Row, Tables, UnusableError, 
 __all__ = ["MOST_BYTES", "hidden_tests", "prepare_contests"]
 
 MOST_BYTES = 400_000_000
-"""A published text of tests may grow to this when unpacked; the largest known takes a tenth."""
+"""A published text of tests may grow to this when it is unpacked; keeps a made-up one from filling the memory."""
 PASSED_OVER = frozenset({"PROTO", "FRAME", "MEMOIZE", "BINPUT", "LONG_BINPUT", "PUT", "STOP"})
 TEXTS = frozenset({"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE"})
 LINES_BETWEEN = 50

@@ -129,7 +129,7 @@ RECIPES: Mapping[str, Recipe] = {
         published=Published(
             "rmanluo/RoG-webqsp",
             "main",  # its commit when it is fetched stands in the record
-            "questions: Microsoft Research licence; Freebase: CC BY",
+            "questions: by the terms of Microsoft Research; Freebase: CC BY",
             Wanted((TRAIN,), (TEST,), {}),
         ),
         prepare=prepare_graphs,
