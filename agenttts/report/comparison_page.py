@@ -15,7 +15,18 @@ from agenttts.report.comparison_words import (
     target_text,
     why_text,
 )
-from agenttts.report.pages import COLOURS, DASHES, MARKS, escaped, figure, page, table, text_list, titled
+from agenttts.report.pages import (
+    COLOURS,
+    DASHES,
+    MARKS,
+    escaped,
+    figure,
+    page,
+    plots,
+    table,
+    text_list,
+    titled,
+)
 from agenttts.study.comparison_curves import Axis, Curve, curves
 
 if TYPE_CHECKING:
@@ -79,19 +90,7 @@ def _findings(comparison: Comparison, result: ComparisonResult, figures: Sequenc
 
 def plot_parts(figures: Sequence[Figure]) -> list[str]:
     """Return where the plots go, with what readers without JavaScript are told."""
-    if not figures:
-        return []
-    told = (
-        '<noscript><p class="soft">The plots need JavaScript; their figures are in the tables and in curves.csv and '
-        "runs.csv beside this page.</p></noscript>"
-    )
-    return [
-        told,
-        *(
-            f'<section class="scripted"><h2>{one["title"]}</h2><div class="plot" id="{one["id"]}"></div></section>'
-            for one in figures
-        ),
-    ]
+    return plots(figures, beside=" and in curves.csv and runs.csv beside this page")
 
 
 def failure_parts(result: ComparisonResult) -> list[str]:

@@ -13,7 +13,18 @@ from agenttts.report.diagnosis_words import (
     stages_words,
     way_table,
 )
-from agenttts.report.pages import COLOURS, DASHES, MARKS, escaped, figure, page, table, text_list, titled
+from agenttts.report.pages import (
+    COLOURS,
+    DASHES,
+    MARKS,
+    escaped,
+    figure,
+    page,
+    plots,
+    table,
+    text_list,
+    titled,
+)
 
 if TYPE_CHECKING:
     from agenttts.study.diagnosis import CellDiagnosis, Diagnosis, WayDiagnosis
@@ -40,14 +51,7 @@ def diagnosis_page(diagnosis: Diagnosis, *, title: str, figures_from: str) -> st
     figures = _figures(diagnosis)
     parts = [f"<h1>{escaped(title)}</h1>", f"<p><strong>{escaped(figures_from)}</strong></p>"]
     parts += _plan(diagnosis)
-    parts += [
-        f'<section class="scripted"><h2>{escaped(one["title"])}</h2><div class="plot" id="{one["id"]}"></div></section>'
-        for one in figures
-    ]
-    if figures:
-        parts.append(
-            '<noscript><p class="soft">The plots need JavaScript; their figures are in the tables.</p></noscript>'
-        )
+    parts += plots(figures)
     parts += _tables(diagnosis)
     parts += ["<h2>How the figures were made</h2>", text_list(how_made(diagnosis))]
     return page(title, "\n".join(parts), figures)

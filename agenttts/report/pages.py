@@ -2,25 +2,36 @@
 
 Everything that comes from outside passes `escaped`; data for scripts pass `embedded`. A policy in the page allows the
 scripts written into it, by their digest, and nothing else.
+
+Style and scripts lie in `assets/`. Plotly is there as its cartesian bundle, packed by gzip (0.5 MB, where the whole
+plotly.js has 4.8 MB); a page unpacks it itself. Its licence lies beside it.
 """
 
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 __all__ = [
     "COLOURS",
     "DASHES",
     "MARKS",
+    "chart",
+    "details",
     "embedded",
     "escaped",
     "figure",
     "page",
+    "plots",
+    "preformatted",
+    "section",
     "table",
     "text_list",
     "titled",
@@ -31,43 +42,12 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#7
 DASHES = ("solid", "dash", "dot", "dashdot")
 MARKS = ("circle", "square", "diamond", "triangle-up", "x", "star")
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #1c2430; --soft: #5a6675; --line: #d9dfe6; --back: #ffffff; --tint: #f4f6f9; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e4e9f0; --soft: #9aa7b6; --line: #364150; --back: #14191f; --tint: #1d242c; }
-}
-body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 68rem; color: var(--ink); background: var(--back);
-  font: 16px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.6rem; margin: 0 0 .3rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
-.soft { color: var(--soft); } .note { background: var(--tint); border-left: 4px solid #d98c00; padding: .5rem .8rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
-th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { font-weight: 600; color: var(--soft); }
-.plot { min-height: 25rem; margin: .5rem 0 1.5rem; }
-"""
-
+BUNDLE = "plotly-cartesian.min.js.gz"
 WITHOUT_SCRIPTS = "<noscript><style>.scripted { display: none; }</style></noscript>"
 """Elements of class `scripted` stay empty without JavaScript, and are not shown then."""
+TOLD_WITHOUT = '<noscript><p class="soft">The plots need JavaScript; their figures are in the tables{beside}.</p></noscript>'
 
-DRAW = """
-const dark = matchMedia("(prefers-color-scheme: dark)");
-function draw() {
-  const style = getComputedStyle(document.documentElement);
-  const ink = style.getPropertyValue("--ink").trim(), line = style.getPropertyValue("--line").trim();
-  for (const figure of FIGURES) {
-    const layout = JSON.parse(JSON.stringify(figure.layout));
-    for (const axis of ["xaxis", "yaxis"]) Object.assign(layout[axis], {gridcolor: line, linecolor: line, zeroline: false});
-    Object.assign(layout, {paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      font: {color: ink, family: "system-ui, sans-serif", size: 13}});
-    const place = document.getElementById(figure.id);
-    if (!place.classList.contains("js-plotly-plot")) place.textContent = "";
-    Plotly.react(place, figure.data, layout, {responsive: true, displaylogo: false});
-  }
-}
-dark.addEventListener("change", draw);
-draw();
-"""
+Figure = dict[str, Any]
 
 
 def escaped(text: object) -> str:
@@ -82,11 +62,46 @@ def embedded(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table of plain text."""
-    top = "".join(f"<th>{escaped(cell)}</th>" for cell in head)
-    body = "".join(f"<tr>{''.join(f'<td>{escaped(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+# --- text ------------------------------------------------------------------------------------------------------------
+
+
+def table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    label: str = "",
+    right: Container[int] = (),
+    fill: Container[int] = (),
+    is_long: bool = False,
+) -> str:
+    """Return a table of plain text, in a region of its own that scrolls where the screen is narrow.
+
+    Args:
+        head: A cell for each column.
+        rows: Their cells.
+        label: What the table holds, for those who hear the page; default: its heads.
+        right: Columns whose cells end at the same place, as figures do.
+        fill: Columns whose cells may have several lines.
+        is_long: It scrolls in its height too, and can be sorted by its heads.
+    """
+    kinds = [_kind(column in right, column in fill) for column in range(len(head))]
+    top = "".join(
+        f'<th scope="col"{kind}>{escaped(cell)}</th>' for cell, kind in zip(head, kinds, strict=True)
+    )
+    body = "".join(
+        f"<tr>{''.join(f'<td{kind}>{escaped(cell)}</td>' for cell, kind in zip(row, kinds, strict=True))}</tr>"
+        for row in rows
+    )
+    named = escaped(label or f"Table: {', '.join(head)}")
+    place, sortable = ("wide long", ' class="sortable"') if is_long else ("wide", "")
+    return (
+        f'<div class="{place}" role="region" tabindex="0" aria-label="{named}"><table{sortable}>'
+        f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _kind(right: bool, fill: bool) -> str:
+    return ' class="right"' if right else ' class="fill"' if fill else ""
 
 
 def text_list(items: Sequence[str]) -> str:
@@ -94,9 +109,28 @@ def text_list(items: Sequence[str]) -> str:
     return f"<ul>{''.join(f'<li>{escaped(item)}</li>' for item in items)}</ul>"
 
 
+def section(identity: str, title: str, parts: Sequence[str]) -> str:
+    """Return a part of a page with its heading; `parts` are markup, `title` is plain text."""
+    head = f'<section id="{identity}" aria-labelledby="{identity}-title"><h2 id="{identity}-title">{escaped(title)}</h2>'
+    return "\n".join([head, *parts, "</section>"])
+
+
+def details(summary: str, parts: Sequence[str], *, is_open: bool = False) -> str:
+    """Return what is shown once its `summary`, plain text, is opened; works without scripts."""
+    return f"<details{' open' if is_open else ''}><summary>{escaped(summary)}</summary>{''.join(parts)}</details>"
+
+
+def preformatted(text: str) -> str:
+    """Return plain text as it was written, line by line."""
+    return f"<pre>{escaped(text)}</pre>"
+
+
+# --- plots -----------------------------------------------------------------------------------------------------------
+
+
 def figure(
-    identity: str, title: str, data: list[dict[str, Any]], x: Mapping[str, Any], y: Mapping[str, Any]
-) -> dict[str, Any]:
+    identity: str, title: str, data: list[Figure], x: Mapping[str, Any], y: Mapping[str, Any]
+) -> Figure:
     """Return a plot for `page`, with the `title` that its heading may have; titles are plain text.
 
     Plotly reads a little markup in names, titles and labels: what comes from outside passes `escaped` first.
@@ -117,18 +151,61 @@ def titled(text: str) -> dict[str, Any]:
     return {"title": {"text": text}}
 
 
-def page(title: str, body: str, figures: Sequence[Mapping[str, Any]]) -> str:
+def plots(figures: Sequence[Figure], *, beside: str = "") -> list[str]:
+    """Return where plots go, each under its title, with what readers without JavaScript are told.
+
+    Args:
+        figures: As `figure` makes them.
+        beside: Files that hold the figures too, e.g. ` and in curves.csv beside this page`.
+    """
+    if not figures:
+        return []
+    return [
+        TOLD_WITHOUT.format(beside=escaped(beside)),
+        *(
+            f'<section class="scripted"><h2>{escaped(one["title"])}</h2>{_place(one, one["title"])}</section>'
+            for one in figures
+        ),
+    ]
+
+
+def chart(one: Figure, *, says: str, source: str, values: str = "") -> str:
+    """Return where a plot goes, with its caption.
+
+    Args:
+        one: As `figure` makes it.
+        says: What can be seen in it, in words, for those who cannot; plain text.
+        source: What its figures come from; plain text.
+        values: Markup of a table with its figures; empty where one stands beside it.
+    """
+    behind = details("The figures of this chart as a table", [values]) if values else ""
+    caption = f"<figcaption><strong>{escaped(one['title'])}.</strong> {escaped(says)} {escaped(source)}</figcaption>"
+    return f'<figure>{caption}<div class="scripted">{_place(one, says)}</div>{behind}</figure>'
+
+
+def _place(one: Figure, says: str) -> str:
+    return f'<div class="plot" id="{one["id"]}" role="img" aria-label="{escaped(says)}"></div>'
+
+
+# --- the whole -------------------------------------------------------------------------------------------------------
+
+
+def page(title: str, body: str, figures: Sequence[Figure], *, header: str = "") -> str:
     """Return a whole page.
 
     Args:
         title: Plain text.
         body: Markup, escaped already, with an element for each figure's `id`.
         figures: `id`, and plotly's `data` and `layout` (with `xaxis` and `yaxis`).
+        header: Markup of what stands before the main part, e.g. links to its sections.
     """
-    from plotly.offline import get_plotlyjs
-
-    scripts = [get_plotlyjs(), f"const FIGURES = {embedded(list(figures))};{DRAW}"] if figures else []
-    allowed = " ".join(f"'sha256-{_digest(script)}'" for script in scripts) or "'none'"
+    scripts = [_asset("sort.js")] if 'class="sortable"' in body else []
+    digests = []
+    if figures:
+        bundle, digest = _bundle()
+        scripts += [f'const PLOTLY = "{bundle}", FIGURES = {embedded(list(figures))};', _asset("draw.js")]
+        digests.append(digest)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in [*map(_digest, scripts), *digests]) or "'none'"
     policy = (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
@@ -138,8 +215,10 @@ def page(title: str, body: str, figures: Sequence[Mapping[str, Any]]) -> str:
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escaped(title)}</title>\n<style>{STYLE}</style>\n{WITHOUT_SCRIPTS}\n</head>\n<body>",
-            body,
+            f"<title>{escaped(title)}</title>\n<style>{_asset('page.css')}</style>\n{WITHOUT_SCRIPTS}\n</head>\n<body>",
+            '<a class="skip" href="#content">Skip to the content</a>',
+            header,
+            f'<main id="content" tabindex="-1">\n{body}\n</main>',
             *(f"<script>{script}</script>" for script in scripts),
             "</body>\n</html>\n",
         ]
@@ -148,3 +227,15 @@ def page(title: str, body: str, figures: Sequence[Mapping[str, Any]]) -> str:
 
 def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+@cache
+def _asset(name: str) -> str:
+    return files("agenttts.report").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+@cache
+def _bundle() -> tuple[str, str]:
+    """Return plotly, packed and in base64, and the digest by which the unpacked script is allowed."""
+    packed = files("agenttts.report").joinpath("assets", BUNDLE).read_bytes()
+    return base64.b64encode(packed).decode(), _digest(gzip.decompress(packed).decode())
