@@ -42,8 +42,11 @@ def check(*arguments: str) -> str:
 
 
 @pytest.mark.parametrize("name", SAMPLED)
-def test_check_quotes_each_task_on_its_sample(name: str) -> None:
+def test_check_quotes_each_task_on_its_sample_as_its_page_says(name: str) -> None:
     told = check(name, "--data", "sample")
+    page = Path(__file__).parent.parent / "docs" / "tasks" / f"{name}.md"
+    of_one_problem = told[told.index("\nspace ") + 1 : told.index("\nQuote for")].strip("\n")
+    assert of_one_problem in page.read_text(), "run tools/task_quotes.py"
     assert re.search(r"^expected +[\d,]+ +[\d,]+ +[\d,]+ +[\d,]+", told, re.MULTILINE)
 
 

@@ -108,7 +108,7 @@ def test_one_problem_is_quoted_in_the_papers_unit_gflops_and_usd(pool: Path) -> 
     text = check(pool)
     table = text[text.index("One problem") :].splitlines()
     assert [line.split() for line in table[:5]] == [
-        ["One", "problem", "paper", "GFLOPs", "USD"],
+        ["One", "problem", "paper", "units", "GFLOPs", "USD"],
         ["cheapest", "1", "1,229", "0.001408"],
         ["dearest", "70", "27,917", "0.00256"],
         ["most", "70", "27,917", "0.005248"],
@@ -129,14 +129,14 @@ def test_a_unit_that_some_card_cannot_tell_is_unknown_and_names_the_card(pool: P
     assert problem["unknown"] == {"usd": "no `price` on the card of large"}
 
 
-def test_the_papers_unit_is_unknown_where_it_would_fall_below_0(pool: Path) -> None:
-    tiny = (
+def test_the_papers_unit_is_unknown_where_it_sees_nothing_of_a_stage(pool: Path) -> None:
+    text = (
         pool.read_text()
         .replace("3.2e9, nominal_parameters: 3e9", "1e6")
         .replace("unit: paper", "unit: gflops")
     )
-    pool.write_text(tiny.replace("default: 100", "default: 1e5"))
+    pool.write_text(text.replace("default: 100", "default: 1e5").replace("[small, large]", "[small]"))
     problem = json.loads(check(pool, "--json"))["problem"]
     assert problem["cheapest"]["cost"]["paper"] is None
-    assert "below 0" in problem["unknown"]["paper"]
+    assert "sees nothing" in problem["unknown"]["paper"]
     assert next(iter(problem["most"])) == "gflops", "the unit of the budget comes first"

@@ -101,8 +101,8 @@ def _amounts(space: Space, cheapest: Allocation, dearest: Allocation, fitting: I
 def _why_unknown(cost_model: CostModel, unit: Unit, charged: Collection[str]) -> str:
     lacking = cost_model.lacking(unit, charged)
     if not lacking:
-        # The space refuses the affine unit of the paper where it would fall below 0.
-        return "some costs would be below 0, for the unit is meant for models of about 3B and more"
+        # The space refuses the affine unit of the paper where it sees nothing of a stage.
+        return "it sees nothing of some stage, for it is meant for models of about 3B and more"
     named = ", ".join(map(clean, lacking[:MOST_NAMED]))
     more = f" and {len(lacking) - MOST_NAMED} more" if len(lacking) > MOST_NAMED else ""
     return f"no {NEEDED_ON_CARD[unit]} on the card of {named}{more}"

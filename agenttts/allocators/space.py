@@ -49,19 +49,13 @@ SLACK = 1e-9
 def _require_meaning(
     stages: Sequence[Sequence[StageChoice]], costs: Sequence[Sequence[float]], unit: Unit
 ) -> None:
-    """Refuse costs below 0: the affine unit `paper` gives them to models much smaller than the paper's."""
-    below = [
-        (choice, cost)
-        for choices, known in zip(stages, costs, strict=True)
-        for choice, cost in zip(choices, known, strict=True)
-        if cost < 0
-    ]
-    if below:
-        choice, cost = min(below, key=lambda entry: entry[1])
-        raise CardError(
-            f"a budget in {unit.label} has no meaning here: {choice} would cost {Budget(cost, unit)}, which is below "
-            "0. The unit is affine and meant for models of about 3B parameters and more; use gflops"
-        )
+    """Refuse the unit `paper` for stages of which it sees nothing: models much smaller than the paper's."""
+    for choices, known in zip(stages, costs, strict=True):
+        if unit is Unit.PAPER and max(known) <= 0:
+            raise CardError(
+                f"a budget in {unit.label} has no meaning here: every choice of stage {choices[0].stage} counts as 0. "
+                "The unit is meant for models of about 3B parameters and more; use gflops"
+            )
 
 
 @dataclass(frozen=True)

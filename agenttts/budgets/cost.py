@@ -36,7 +36,7 @@ class Unit(StrEnum):
     @property
     def label(self) -> str:
         """The unit as people read it."""
-        return {"gflops": "GFLOPs", "usd": "USD"}.get(self.value, self.value)
+        return {"gflops": "GFLOPs", "usd": "USD", "paper": "paper units"}.get(self.value, self.value)
 
 
 def plain_digits(value: float, significant: int) -> str:
@@ -101,7 +101,8 @@ def total(costs: Iterable[Cost]) -> Cost:
 def amount(cost: Cost, unit: Unit) -> float:
     """Return the cost of **one stage** in `unit`.
 
-    Per stage because `paper` is affine: B = (F / 6e9 - 128) / 64 with F the linear FLOPs of the stage.
+    Per stage because `paper` is affine: B = (F / 6e9 - 128) / 64 with F the linear FLOPs of the stage. A stage that needs
+    less than the paper's base prompt counts as 0, as in the tables of the paper's code.
 
     Raises:
         CardError: The cost in this unit is unknown.
@@ -121,7 +122,7 @@ def amount(cost: Cost, unit: Unit) -> float:
 def _paper(linear_flops: float | None) -> float | None:
     if linear_flops is None:
         return None
-    return (linear_flops / PAPER_PASS_FLOPS - PAPER_PROMPT_TOKENS) / PAPER_DECODE_TOKENS
+    return max(0.0, (linear_flops / PAPER_PASS_FLOPS - PAPER_PROMPT_TOKENS) / PAPER_DECODE_TOKENS)
 
 
 NEEDED_ON_CARD: Mapping[Unit, str] = {

@@ -157,8 +157,10 @@ def test_any_allocation_can_be_repaired(seed: int, budget: float):
     assert (note == "") == (repaired == wild)
 
 
-def test_the_unit_paper_is_refused_where_it_makes_a_stage_cost_less_than_nothing(recorded_task: Path):
+def test_the_unit_paper_is_refused_where_it_sees_nothing_of_a_stage(recorded_task: Path):
     task = Task.load(recorded_task)
-    with pytest.raises(CardError, match=r"paper has no meaning here.*below 0.*3B parameters.*use gflops"):
+    with pytest.raises(
+        CardError, match=r"paper units has no meaning here.*counts as 0.*3B parameters.*use gflops"
+    ):
         Space.build(task, Lengths.of_task(task), CostModel(task.cards), Budget(30, Unit.PAPER))
     Space.build(task, Lengths.of_task(task), CostModel(task.cards), Budget(30, Unit.GFLOPS))

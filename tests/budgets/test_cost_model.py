@@ -216,3 +216,9 @@ def test_speed_is_of_one_request() -> None:
     costs = CostModel({"m": card})
     one, two = costs.charge("m", CallUsage(100, (10,))), costs.charge("m", CallUsage(100, (10, 10)))
     assert one.seconds == two.seconds == 2
+
+
+def test_a_stage_below_the_papers_base_prompt_counts_as_0() -> None:
+    # The paper's unit counts from a prompt of 128 tokens of a 3B model: 100 + 20 tokens are less.
+    assert amount(Cost(linear_flops=2 * 3e9 * 120), Unit.PAPER) == 0
+    assert amount(Cost(linear_flops=2 * 3e9 * (128 + 64)), Unit.PAPER) == pytest.approx(1)
