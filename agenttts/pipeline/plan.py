@@ -17,18 +17,20 @@ from agenttts.budgets.cost import Budget, Cost, Unit, total
 from agenttts.errors import AgentTTSError, InputError, PlanError
 from agenttts.models.tokens import count_notes
 from agenttts.pipeline.base import Allocation, Charge, Failure, Problem, StageOutput
+from agenttts.pipeline.messages import mapping_faults
 from agenttts.pipeline.plan_checks import misfits, unknown_keys
 
 if TYPE_CHECKING:
     from agenttts.models.sampler import Sampler
     from agenttts.pipeline.driver import Requests
+    from agenttts.pipeline.opened import OpenPlan
     from agenttts.pipeline.pipeline import Pipeline
     from agenttts.task.task import Task
 
 __all__ = ["Measured", "Plan", "PlanAnswer", "Provenance", "figures_from"]
 
 FORMAT = 1
-KEYS = ("format", "agenttts", "allocation", "budget", "measured", "cost_per_problem", "search", "task")
+KEYS = ("format", "agenttts", "allocation", "budget", "measured", "cost_per_problem", "search", "messages", "task")
 """Of a plan file, at the top."""
 
 
@@ -81,6 +83,8 @@ class PlanAnswer:
     """Charged."""
     usage: tuple[Charge, ...]
     """Every prompt that was answered, over all stages."""
+    stage_costs: Mapping[str, Cost] = field(default_factory=dict)
+    """`cost` by stage, of those that ask models."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ class Plan:
     provenance: Provenance = field(default_factory=Provenance)
     agenttts_version: str = ""
     """The version that wrote the plan; empty: this one."""
+    messages: Mapping[str, str] = field(default_factory=dict)
+    """Field of a problem -> where a chat holds it, see `pipeline.messages`; empty: as without a mapping."""
 
     # --- answering
 
@@ -106,14 +112,16 @@ class Plan:
         *,
         clients: Requests | None = None,
         sampler: Sampler | None = None,
+        seed: int = 0,
     ) -> PlanAnswer:
         """Answer one problem. Draws are kept in memory only, and nothing limits the spending but the plan itself.
 
         Args:
             problem: A problem, or its fields.
             clients: Connections (a `Clients`) to use and leave open; `None`: own ones for this call. Hand in one where
-                many problems are answered.
+                many problems are answered, or use `open`.
             sampler: Where draws come from; `None`: straight from the models.
+            seed: Added to the seeds of all draws: another one gives another answer of the same law (recordings excepted).
 
         Raises:
             ProviderError: A model gave no answer.
@@ -122,14 +130,16 @@ class Plan:
         """
         from agenttts.budgets.cost_model import CostModel
         from agenttts.models.clients import Clients
+        from agenttts.pipeline.opened import Reseeded
         from agenttts.pipeline.pipeline import StageFailedError
 
         given = self._problem(problem)
         own = Clients(self.task.cards)  # opens nothing before its first use
         used: Requests = own if clients is None else clients
+        asking = Reseeded(used, seed) if seed else used
         try:
             outputs = await self._pipeline.outputs(
-                given, self.allocation, clients=used, sampler=sampler or self._sampler(used)
+                given, self.allocation, clients=asking, sampler=sampler or self._sampler(used)
             )
         except StageFailedError as error:
             if isinstance(error.__cause__, AgentTTSError):
@@ -148,6 +158,17 @@ class Plan:
         from agenttts.pipeline.together import run_now
 
         return run_now(self.aanswer(problem), instead="await plan.aanswer(...)")
+
+    def open(self, *, store: str | None = None) -> OpenPlan:
+        """Return the plan with connections that stay open from one problem to the next, for `with` or `async with`.
+
+        Args:
+            store: Where draws are kept, a database URL such as `sqlite:///runs/samples.sqlite`, so that what was paid
+                for is not drawn again; `None`: nowhere.
+        """
+        from agenttts.pipeline.opened import OpenPlan
+
+        return OpenPlan(self, store=store)
 
     async def aanswer_all(
         self,
@@ -250,7 +271,7 @@ class Plan:
         if costs is None:
             costs = self._pipeline.charged(outputs, cost_model)
         final = outputs[self.task.scored_stage]
-        return PlanAnswer(final.answer, final.text, outputs, total(costs.values()), usage)
+        return PlanAnswer(final.answer, final.text, outputs, total(costs.values()), usage, costs)
 
     # --- what the figures are worth
 
@@ -283,6 +304,7 @@ class Plan:
             "measured": measured,
             "cost_per_problem": None if self.cost_per_problem is None else asdict(self.cost_per_problem),
             "search": asdict(self.provenance),
+            **({"messages": dict(self.messages)} if self.messages else {}),  # earlier versions refuse the key
             "task": self.task.to_json(),
         }
         head = f"# Plan of agenttts for the task {self.task.file.name}: {self.allocation}\n"
@@ -338,10 +360,11 @@ class Plan:
                 cost_per_problem=_read(Cost, data.get("cost_per_problem")),
                 provenance=_read_provenance(data.get("search")),
                 agenttts_version=str(data.get("agenttts", "")),
+                messages=_read_messages(data.get("messages")),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PlanError(f"{name}: not a complete plan: {type(error).__name__}: {error}") from error
-        if wrong := misfits(plan.allocation, task):
+        if wrong := [*misfits(plan.allocation, task), *mapping_faults(plan.messages)]:
             raise PlanError("\n".join(f"{name}: {one}" for one in wrong))
         return plan
 
@@ -410,6 +433,10 @@ def _read_measured(data: Any) -> Measured | None:
     if read is None:
         return None
     return replace(read, counted_by={model: tuple(names) for model, names in read.counted_by.items()})
+
+
+def _read_messages(data: Any) -> dict[str, str]:
+    return {str(name): str(source) for name, source in (data or {}).items()}
 
 
 def _read_provenance(data: Any) -> Provenance:
