@@ -1,4 +1,7 @@
-"""Figures in words: costs, amounts, durations, where figures come from. Pure; nothing here writes."""
+"""Figures in words, safe to print: allocations, budgets, durations, where figures come from. Pure; nothing here writes.
+
+Those that pages share stand in `agenttts.report.words`.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from agenttts._cli.console import clean
-from agenttts.budgets.cost import Budget, Cost, plain_digits
+from agenttts.budgets.cost import Budget
 from agenttts.report.provenance import provenance
 from agenttts.report.unscored import unscored_texts
+from agenttts.report.words import amount_text, cost_text, count_text, plural, share_text
 
 if TYPE_CHECKING:
     from agenttts.pipeline.base import Allocation
@@ -32,44 +36,15 @@ __all__ = [
 ]
 
 
-def amount_text(value: float) -> str:
-    """Return an amount with four significant digits, or all digits before the point: `1,234,567`, `0.01234`."""
-    return plain_digits(value, 4)
-
-
-def share_text(share: float) -> str:
-    """Return a share in per cent: `66%`; below 1 % with one significant digit: `0.4%`."""
-    per_cent = 100 * share
-    return f"{plain_digits(per_cent, 1)}%" if 0 < per_cent < 1 else f"{per_cent:.0f}%"
-
-
 def charged_text(charged: float, budget: Budget) -> str:
     """Return what a problem is charged beside what it may be: `0.33 of 0.5 GFLOPs a problem (66%)`."""
     share = share_text(charged / budget.amount)
     return f"{amount_text(charged)} of {amount_text(budget.amount)} {budget.unit.label} a problem ({share})"
 
 
-def count_text(value: float) -> str:
-    """Return a count, e.g. of tokens: `1,234`."""
-    return f"{value:,.0f}"
-
-
 def allocation_text(allocation: Allocation) -> str:
     """Return an allocation in one line, safe to print: `translate tiny/m x4 majority; solve tiny/s x1`."""
     return clean(allocation, limit=10_000)
-
-
-def plural(n: int, one: str) -> str:
-    """Return `1 draw`, `2 draws`."""
-    return f"{n:,} {one}" if n == 1 else f"{n:,} {one}s"
-
-
-def cost_text(cost: Cost) -> str:
-    """Return FLOPs, USD and tokens; what is unknown is said to be."""
-    flops = "FLOPs unknown" if cost.flops is None else f"{amount_text(cost.flops / 1e9)} GFLOPs"
-    usd = "USD unknown" if cost.usd is None else f"{amount_text(cost.usd)} USD"
-    read, written = count_text(cost.prefill_tokens), count_text(cost.decode_tokens)
-    return f"{flops}; {usd}; tokens {read} read, {written} written"
 
 
 NOTABLY_UNPARSED = 0.1
