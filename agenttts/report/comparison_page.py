@@ -19,6 +19,7 @@ from agenttts.report.pages import (
     COLOURS,
     DASHES,
     MARKS,
+    band,
     escaped,
     figure,
     page,
@@ -137,17 +138,8 @@ def _traces(place: int, curve: Curve) -> list[Figure]:
     colour = COLOURS[place % len(COLOURS)]
     name = escaped(curve.allocator)  # plotly reads a little markup in names
     shape = "hv"
-    edge = {
-        "x": curve.x,
-        "mode": "lines",
-        "line": {"width": 0, "shape": shape, "color": colour},
-        "legendgroup": name,
-        "showlegend": False,
-        "hoverinfo": "skip",
-    }
     return [
-        {**edge, "y": curve.low},
-        {**edge, "y": curve.high, "fill": "tonexty", "fillcolor": f"{colour}2e"},
+        *band(curve.x, curve.low, curve.high, colour=colour, name=name, shape=shape),
         {
             "x": curve.x,
             "y": curve.median,

@@ -24,6 +24,7 @@ from agenttts.report.pages import (
     table,
     text_list,
     titled,
+    whiskers,
 )
 
 if TYPE_CHECKING:
@@ -142,19 +143,16 @@ def _line(curve: Mapping[int, Interval], name: str, colour: str, mark: str, dash
     return {
         "x": counts,
         "y": [curve[n].mean for n in counts],
-        "error_y": {
-            "type": "data",
-            "symmetric": False,
-            "array": [curve[n].high - curve[n].mean for n in counts],
-            "arrayminus": [curve[n].mean - curve[n].low for n in counts],
-            "thickness": 1,
-            "width": 3,
-        },
+        "error_y": _intervals([curve[n] for n in counts]),
         "mode": "lines+markers",
         "name": name,
         "line": {"color": colour, "dash": dash},
         "marker": {"symbol": mark, "size": 6},
     }
+
+
+def _intervals(found: Sequence[Interval]) -> Figure:
+    return whiskers([one.mean for one in found], [one.low for one in found], [one.high for one in found])
 
 
 def _mix_figure(cells: Sequence[CellDiagnosis]) -> Figure:
@@ -191,12 +189,7 @@ def _verifier_figure(ways: Sequence[WayDiagnosis]) -> Figure:
                 "type": "bar",
                 "x": names,
                 "y": [one.mean for one in found],
-                "error_y": {
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [one.high - one.mean for one in found],
-                    "arrayminus": [one.mean - one.low for one in found],
-                },
+                "error_y": _intervals(found),
                 "name": kind,
                 "marker": {"color": COLOURS[place]},
             }

@@ -15,6 +15,7 @@ import hashlib
 import html
 import json
 from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -23,18 +24,22 @@ __all__ = [
     "COLOURS",
     "DASHES",
     "MARKS",
+    "Part",
+    "band",
     "chart",
     "details",
     "embedded",
     "escaped",
     "figure",
     "page",
+    "paragraph",
+    "parts_page",
     "plots",
     "preformatted",
-    "section",
     "table",
     "text_list",
     "titled",
+    "whiskers",
 ]
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#7f6fbf", "#808080")
@@ -73,6 +78,7 @@ def table(
     right: Container[int] = (),
     fill: Container[int] = (),
     is_long: bool = False,
+    places: Sequence[str] = (),
 ) -> str:
     """Return a table of plain text, in a region of its own that scrolls where the screen is narrow.
 
@@ -83,14 +89,16 @@ def table(
         right: Columns whose cells end at the same place, as figures do.
         fill: Columns whose cells may have several lines.
         is_long: It scrolls in its height too, and can be sorted by its heads.
+        places: A name for each row, for links to it.
     """
     kinds = [_kind(column in right, column in fill) for column in range(len(head))]
     top = "".join(
         f'<th scope="col"{kind}>{escaped(cell)}</th>' for cell, kind in zip(head, kinds, strict=True)
     )
+    starts = [f'<tr id="{place}">' for place in places] or ["<tr>"] * len(rows)
     body = "".join(
-        f"<tr>{''.join(f'<td{kind}>{escaped(cell)}</td>' for cell, kind in zip(row, kinds, strict=True))}</tr>"
-        for row in rows
+        f"{start}{''.join(f'<td{kind}>{escaped(cell)}</td>' for cell, kind in zip(row, kinds, strict=True))}</tr>"
+        for start, row in zip(starts, rows, strict=True)
     )
     named = escaped(label or f"Table: {', '.join(head)}")
     place, sortable = ("wide long", ' class="sortable"') if is_long else ("wide", "")
@@ -104,15 +112,49 @@ def _kind(right: bool, fill: bool) -> str:
     return ' class="right"' if right else ' class="fill"' if fill else ""
 
 
+def paragraph(text: str, kind: str = "") -> str:
+    """Return a paragraph of plain text; `kind` is a class of the style, e.g. `note` or `soft`."""
+    return f'<p class="{kind}">{escaped(text)}</p>' if kind else f"<p>{escaped(text)}</p>"
+
+
 def text_list(items: Sequence[str]) -> str:
     """Return a list of plain text."""
     return f"<ul>{''.join(f'<li>{escaped(item)}</li>' for item in items)}</ul>"
 
 
-def section(identity: str, title: str, parts: Sequence[str]) -> str:
-    """Return a part of a page with its heading; `parts` are markup, `title` is plain text."""
-    head = f'<section id="{identity}" aria-labelledby="{identity}-title"><h2 id="{identity}-title">{escaped(title)}</h2>'
-    return "\n".join([head, *parts, "</section>"])
+@dataclass(frozen=True)
+class Part:
+    """A part of a page, under a heading of its own."""
+
+    identity: str
+    """Name of the place, for links to it."""
+    title: str
+    """Plain text."""
+    parts: tuple[str, ...]
+    """Markup."""
+    figures: tuple[Figure, ...] = ()
+    """Of the charts in `parts`."""
+
+
+def parts_page(title: str, lead: Sequence[str], parts: Sequence[Part]) -> str:
+    """Return a whole page of parts, with links to them at its beginning.
+
+    Args:
+        title: Plain text.
+        lead: Markup that stands before the links.
+        parts: In the order of the page.
+    """
+    links = "".join(f'<li><a href="#{part.identity}">{escaped(part.title)}</a></li>' for part in parts)
+    header = f'<header><h1>{escaped(title)}</h1>{"".join(lead)}</header><nav aria-label="Contents"><ul>{links}</ul></nav>'
+    figures = [one for part in parts for one in part.figures]
+    told = [TOLD_WITHOUT.format(beside="")] if figures else []
+    return page(title, "\n".join([*told, *map(_section, parts)]), figures, header=header)
+
+
+def _section(part: Part) -> str:
+    place = part.identity
+    head = f'<section id="{place}" aria-labelledby="{place}-title"><h2 id="{place}-title">{escaped(part.title)}</h2>'
+    return "\n".join([head, *part.parts, "</section>"])
 
 
 def details(summary: str, parts: Sequence[str], *, is_open: bool = False) -> str:
@@ -149,6 +191,36 @@ def figure(
 def titled(text: str) -> dict[str, Any]:
     """Return an axis with a title."""
     return {"title": {"text": text}}
+
+
+def whiskers(means: Sequence[float], lows: Sequence[float], highs: Sequence[float]) -> Figure:
+    """Return the intervals of points, for `error_y`."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [high - mean for high, mean in zip(highs, means, strict=True)],
+        "arrayminus": [mean - low for low, mean in zip(lows, means, strict=True)],
+        "thickness": 1,
+        "width": 3,
+    }
+
+
+def band(
+    x: Sequence[float], low: Sequence[float], high: Sequence[float], *, colour: str, name: str, shape: str
+) -> list[Figure]:
+    """Return the traces of an area between two lines; it comes and goes with the line of the same `name`."""
+    edge = {
+        "x": list(x),
+        "mode": "lines",
+        "line": {"width": 0, "shape": shape, "color": colour},
+        "legendgroup": name,
+        "showlegend": False,
+        "hoverinfo": "skip",
+    }
+    return [
+        {**edge, "y": list(low)},
+        {**edge, "y": list(high), "fill": "tonexty", "fillcolor": f"{colour}2e"},
+    ]
 
 
 def plots(figures: Sequence[Figure], *, beside: str = "") -> list[str]:
