@@ -14,7 +14,7 @@ size, `Cost.flops` of the true one.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agenttts.budgets.cards import ModelCard, Price
@@ -22,9 +22,9 @@ from agenttts.budgets.cost import NEEDED_ON_CARD, Cost, Unit, total
 from agenttts.budgets.prices import price_of
 from agenttts.errors import CardError
 from agenttts.models.base import CallUsage
-from agenttts.pipeline.base import Charge
+from agenttts.pipeline.base import Charge, CostPart, Purpose
 
-__all__ = ["CostModel", "Work", "pairs_within", "stage_costs", "work_of"]
+__all__ = ["CostModel", "Work", "divided_work", "pairs_within", "stage_costs", "stage_parts", "work_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,16 @@ def work_of(usage: CallUsage, *, shares_prefill: bool) -> Work:
         latency_prefill_tokens=prompt,
         latency_decode_tokens=max(decode, default=0),
     )
+
+
+def divided_work(usage: CallUsage, *, shares_prefill: bool) -> tuple[Work, Work]:
+    """Return the work of reading and that of writing; added up they are `work_of`."""
+    both = work_of(usage, shares_prefill=shares_prefill)
+    n_reads = 1 if shares_prefill else max(1, len(usage.decode_tokens))
+    read_pairs = n_reads * pairs_within(usage.prefill_tokens)
+    reading = replace(both, decode_tokens=0, token_pairs=read_pairs, latency_decode_tokens=0)
+    writing = Work(0, 0, both.decode_tokens, both.token_pairs - read_pairs, 0, both.latency_decode_tokens)
+    return reading, writing
 
 
 class CostModel:
@@ -125,6 +135,16 @@ class CostModel:
             seconds=_seconds(card, work),
         )
 
+    def divide(self, charge: Charge) -> CostPart:
+        """Return what one call costs, reading and writing apart.
+
+        Raises:
+            CardError: There is no card of that name.
+        """
+        work = divided_work(charge.usage, shares_prefill=self.card(charge.model).shares_prefill)
+        reading, writing = (self.cost(charge.model, one) for one in work)
+        return CostPart(charge.model, charge.purpose, reading, writing)
+
     def nothing(self) -> Cost:
         """Return the cost of no call at all: 0, but unknown where the card of a model in play cannot tell."""
         return total(self.cost(name, _NO_WORK) for name in self.cards)
@@ -148,7 +168,9 @@ class CostModel:
 
     def lacking(self, unit: Unit, names: Collection[str] | None = None) -> list[str]:
         """Return the names of the cards, of all or of these, that do not give what costs in `unit` need, sorted."""
-        return [name for name in sorted(self.cards if names is None else names) if not self._knows(name, unit)]
+        return [
+            name for name in sorted(self.cards if names is None else names) if not self._knows(name, unit)
+        ]
 
     def _knows(self, name: str, unit: Unit) -> bool:
         card = self.cards[name]
@@ -218,3 +240,24 @@ def stage_costs(cost_model: CostModel, charges_by_stage: Mapping[str, Sequence[C
         stage: total(cost_model.charge(charge.model, charge.usage) for charge in charges)
         for stage, charges in charges_by_stage.items()
     }
+
+
+def stage_parts(cost_model: CostModel, charges: Sequence[Charge], share: float = 1.0) -> tuple[CostPart, ...]:
+    """Return what one stage costs by model and purpose, in the order of its first calls.
+
+    Args:
+        cost_model: Knows the cards.
+        charges: Of the stage.
+        share: Of it that a problem bears.
+    """
+    found: dict[tuple[str, Purpose], CostPart] = {}
+    for charge in charges:
+        part = cost_model.divide(charge)
+        before = found.get((part.model, part.purpose))
+        if before is not None:
+            part = replace(part, prefill=before.prefill + part.prefill, decode=before.decode + part.decode)
+        found[part.model, part.purpose] = part
+    return tuple(
+        replace(part, prefill=part.prefill.scaled(share), decode=part.decode.scaled(share))
+        for part in found.values()
+    )

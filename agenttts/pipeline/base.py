@@ -15,6 +15,7 @@ from agenttts.models.base import CallUsage
 __all__ = [
     "Allocation",
     "Charge",
+    "CostPart",
     "Failure",
     "Judged",
     "Problem",
@@ -100,6 +101,16 @@ class Charge:
 
 
 @dataclass(frozen=True, slots=True)
+class CostPart:
+    """What the calls to one model for one purpose cost, reading and writing apart; both together are their cost."""
+
+    model: str
+    purpose: Purpose
+    prefill: Cost
+    decode: Cost
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Why a problem has no score. Never a wrong answer."""
 
@@ -180,6 +191,8 @@ class Rollout:
     """Score of every single sample of those stages, shape (n_samples,)."""
     costs: Mapping[str, Cost] = field(default_factory=dict)
     """Charged cost by LLM stage."""
+    parts: Mapping[str, tuple[CostPart, ...]] = field(default_factory=dict)
+    """The same by model and purpose; empty where nobody has divided it."""
     failure: Failure | None = None
     n_paid: int = 0
     """Draws paid for by this pass."""

@@ -16,7 +16,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from agenttts.errors import InputError, ProviderError
-from agenttts.pipeline.base import Allocation, Failure, Problem, Rollout, StageChoice, StageOutput
+from agenttts.pipeline.base import (
+    Allocation,
+    CostPart,
+    Failure,
+    Problem,
+    Rollout,
+    StageChoice,
+    StageOutput,
+)
 from agenttts.pipeline.conditions import answer_codes, measured, skipped, with_details_of
 from agenttts.pipeline.driver import Draws, Requests, StageRun, World, drive
 from agenttts.pipeline.prompts import PromptRenderError, prompt_digest
@@ -151,6 +159,7 @@ class Pipeline:
             outputs=outputs,
             score=None,
             costs=self.charged(outputs, cost_model),
+            parts=self._parts(outputs, cost_model),
             failure=failure,
             n_paid=done.draws.n_paid,
             n_reused=done.draws.n_reused,
@@ -175,6 +184,15 @@ class Pipeline:
         made = [s for s in self.stages if isinstance(s, LLMStage) and s.name in outputs]
         costs = stage_costs(cost_model, {stage.name: outputs[stage.name].charges for stage in made})
         return {stage.name: costs[stage.name].scaled(1 / stage.queries) for stage in made}
+
+    def _parts(
+        self, outputs: Mapping[str, StageOutput], cost_model: CostModel
+    ) -> dict[str, tuple[CostPart, ...]]:
+        """Return the same by model and purpose, reading and writing apart."""
+        from agenttts.budgets.cost_model import stage_parts
+
+        made = [s for s in self.stages if isinstance(s, LLMStage) and s.name in outputs]
+        return {s.name: stage_parts(cost_model, outputs[s.name].charges, 1 / s.queries) for s in made}
 
     def _votes(self, runs: Mapping[str, StageRun]) -> dict[str, tuple[int, ...]]:
         """Return the answer codes of the plain samples of stages that others watch, or whose votes tell their cost.

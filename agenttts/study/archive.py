@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from agenttts.budgets.cost import Cost
-from agenttts.pipeline.base import Allocation, Failure
+from agenttts.pipeline.base import Allocation, CostPart, Failure
 
 if TYPE_CHECKING:
     from agenttts.allocators.base import Insight, Sketch
@@ -134,6 +134,8 @@ class Trial:
     """Mean charged cost of a scored problem, in the unit of the budget."""
     costs: Mapping[str, Cost] = field(default_factory=dict)
     """Mean charged cost of a scored problem by stage."""
+    parts: Mapping[str, tuple[CostPart, ...]] = field(default_factory=dict)
+    """The same by model and purpose, reading and writing apart. Older logs lack it."""
     stage_scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Stage -> problem id -> score of the selected answer, for stages with gold."""
     sample_scores: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
@@ -204,6 +206,7 @@ class Trial:
             "scores": dict(self.scores),
             "charged": self.charged,
             "costs": {stage: cost_to_json(cost) for stage, cost in self.costs.items()},
+            "parts": {stage: [part_to_json(part) for part in parts] for stage, parts in self.parts.items()},
             "stage_scores": {stage: dict(scores) for stage, scores in self.stage_scores.items()},
             "sample_scores": {
                 stage: {name: pack_scores(scores) for name, scores in by_problem.items()}
@@ -243,6 +246,10 @@ class Trial:
                 **data,
                 "allocation": Allocation.from_json(data["allocation"]),
                 "costs": {stage: Cost(**cost) for stage, cost in data["costs"].items()},
+                "parts": {
+                    stage: tuple(part_from_json(part) for part in parts)
+                    for stage, parts in data.get("parts", {}).items()
+                },
                 "sample_scores": {
                     stage: {name: unpack_scores(scores) for name, scores in by_problem.items()}
                     for stage, by_problem in data["sample_scores"].items()
@@ -393,6 +400,21 @@ def cost_to_json(cost: Cost) -> dict[str, float | None]:
     """Return plain data; `Cost(**data)` reads it back."""
     names = ("flops", "linear_flops", "usd", "prefill_tokens", "decode_tokens", "seconds")
     return {name: getattr(cost, name) for name in names}
+
+
+def part_to_json(part: CostPart) -> dict[str, Any]:
+    """Return plain data; `part_from_json` reads it back."""
+    return {
+        "model": part.model,
+        "purpose": part.purpose,
+        "prefill": cost_to_json(part.prefill),
+        "decode": cost_to_json(part.decode),
+    }
+
+
+def part_from_json(data: Mapping[str, Any]) -> CostPart:
+    """Read what `part_to_json` wrote."""
+    return CostPart(data["model"], data["purpose"], Cost(**data["prefill"]), Cost(**data["decode"]))
 
 
 def failure_to_json(entry: ProblemFailure) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from agenttts.budgets.cost import Budget, Cost, total, total_amount
 from agenttts.models.base import CallUsage
 from agenttts.models.tokens import EXACT
-from agenttts.pipeline.base import Allocation, Judged, Problem, Rollout
+from agenttts.pipeline.base import Allocation, CostPart, Judged, Problem, Rollout
 from agenttts.study.archive import (
     ProblemFailure,
     Runaway,
@@ -65,6 +65,8 @@ class Evaluation:
     failures: tuple[ProblemFailure, ...] = ()
     costs: Mapping[str, Cost] = field(default_factory=dict)
     """Mean charged cost of a scored problem by stage."""
+    parts: Mapping[str, tuple[CostPart, ...]] = field(default_factory=dict)
+    """The same by model and purpose; empty where the rollouts do not tell."""
     stage_scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     sample_scores: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
     verifier_scores: Mapping[str, Mapping[str, tuple[float | None, ...]]] = field(default_factory=dict)
@@ -129,6 +131,7 @@ class Evaluation:
             scores=self.scores,
             charged=self.charged(budget),
             costs=self.costs,
+            parts=self.parts,
             stage_scores=self.stage_scores,
             sample_scores=self.sample_scores,
             verifier_scores=self.verifier_scores,
@@ -161,6 +164,7 @@ class Evaluation:
                 ProblemFailure(r.problem_id, r.failure) for r in rollouts if r.failure is not None
             ),
             costs=_mean_costs(scored),
+            parts=_mean_parts(scored),
             stage_scores=_by_stage((r.problem_id, r.stage_scores) for r in scored),
             sample_scores=_by_stage((r.problem_id, r.sample_scores) for r in scored),
             verifier_scores=_by_stage((r.problem_id, _verifier_scores(r)) for r in scored),
@@ -185,6 +189,28 @@ def _mean_costs(rollouts: Sequence[Rollout]) -> dict[str, Cost]:
     stages = dict.fromkeys(stage for rollout in rollouts for stage in rollout.costs)
     share = 1 / max(1, len(rollouts))
     return {stage: total(r.costs.get(stage, Cost()) for r in rollouts).scaled(share) for stage in stages}
+
+
+def _mean_parts(rollouts: Sequence[Rollout]) -> dict[str, tuple[CostPart, ...]]:
+    sums: dict[str, dict[tuple[str, str], CostPart]] = {}
+    for rollout in rollouts:
+        for stage, parts in rollout.parts.items():
+            known = sums.setdefault(stage, {})
+            for part in parts:
+                place = part.model, part.purpose
+                known[place] = _added(known[place], part) if place in known else part
+    share = 1 / max(1, len(rollouts))
+    return {
+        stage: tuple(
+            replace(part, prefill=part.prefill.scaled(share), decode=part.decode.scaled(share))
+            for _, part in sorted(known.items())
+        )
+        for stage, known in sums.items()
+    }
+
+
+def _added(one: CostPart, other: CostPart) -> CostPart:
+    return replace(one, prefill=one.prefill + other.prefill, decode=one.decode + other.decode)
 
 
 def _by_stage(rows: Iterable[tuple[str, Mapping[str, T]]]) -> dict[str, dict[str, T]]:

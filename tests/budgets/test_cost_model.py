@@ -9,7 +9,7 @@ import pytest
 
 from agenttts.budgets.cards import ModelCard, Price, Speed
 from agenttts.budgets.cost import Cost, Unit, amount, total_amount
-from agenttts.budgets.cost_model import CostModel, stage_costs
+from agenttts.budgets.cost_model import CostModel, stage_costs, stage_parts
 from agenttts.budgets.loading import CardBook
 from agenttts.budgets.prices import litellm_price
 from agenttts.errors import CardError
@@ -222,3 +222,30 @@ def test_a_stage_below_the_papers_base_prompt_counts_as_0() -> None:
     # The paper's unit counts from a prompt of 128 tokens of a 3B model: 100 + 20 tokens are less.
     assert amount(Cost(linear_flops=2 * 3e9 * 120), Unit.PAPER) == 0
     assert amount(Cost(linear_flops=2 * 3e9 * (128 + 64)), Unit.PAPER) == pytest.approx(1)
+
+
+def test_reading_and_writing_are_costed_apart_and_add_up():
+    cards = {"parameters": 10, "layers": 2, "width": 3, "shares_prefill": False}
+    prices = {"price": {"input_per_million_usd": 1.0, "output_per_million_usd": 4.0}}
+    known = model(**cards, **prices)
+    usage = CallUsage(4, (1, 3))
+    part = known.divide(Charge("m", "draw", usage))
+    # Read twice: 8 tokens and 2 * (1 + 2 + 3 + 4) pairs; written: 4 tokens, 4 + 1 and 12 + 6 pairs; 24 FLOPs a pair.
+    assert part.prefill.flops == 2 * 10 * 8 + 24 * 20
+    assert part.decode.flops == 2 * 10 * 4 + 24 * 23
+    assert (part.prefill.usd, part.decode.usd) == (pytest.approx(8e-6), pytest.approx(16e-6))
+    assert part.prefill + part.decode == known.charge("m", usage)
+
+
+def test_parts_of_a_stage_are_by_model_and_purpose_and_bear_their_share():
+    known = model(parameters=10)
+    draws = Charge("m", "draw", CallUsage(100, (5, 7)))
+    judged = Charge("m", "verify", CallUsage(20, (1,)))
+    parts = stage_parts(known, [draws, judged, judged], share=0.5)
+    assert [(part.purpose, part.prefill.flops, part.decode.flops) for part in parts] == [
+        ("draw", 1000, 120),
+        ("verify", 400, 20),
+    ]
+    assert sum((part.prefill + part.decode).flops for part in parts) == sum(
+        cost.scaled(0.5).flops for cost in stage_costs(known, {"s": [draws, judged, judged]}).values()
+    )

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agenttts.pipeline.base import Allocation, Failure, StageChoice
+from agenttts.budgets.cost import Cost
+from agenttts.pipeline.base import Allocation, CostPart, Failure, StageChoice
 from agenttts.study.archive import Archive, ProblemFailure, Runaway, Trial, TrialStatus
 from agenttts.study.events import fold, read_events
 
@@ -43,6 +44,7 @@ def test_a_log_keeps_what_a_diagnosis_needs(codes: tuple[int, ...]):
         sample_scores={"s": {"p0": (1.0, 0.0), "p1": (0.25, 0.5)}},
         verifier_scores={"s": {"p0": (0.1234, None), "p1": (1.0, 0.0)}},
         runaway={"s": Runaway("m", 3, 8)},
+        parts={"s": (CostPart("m", "draw", Cost(2.0, 1.0, None, 3.0), Cost(4.0, 4.0, None, 0.0, 5.0)),)},
         votes={"s": {"p0": codes}},
     )
     assert Trial.from_json(json.loads(json.dumps(made.to_json()))) == made

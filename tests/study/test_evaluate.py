@@ -20,6 +20,7 @@ from agenttts.models.base import CallUsage
 from agenttts.pipeline.base import (
     Allocation,
     Charge,
+    CostPart,
     Failure,
     Judged,
     Problem,
@@ -252,3 +253,22 @@ async def test_a_trial_keeps_what_was_unparsed_and_who_counted_and_older_logs_st
     assert Trial.from_json(data) == trial
     older = {key: value for key, value in data.items() if key not in {"unparsed", "counted_by"}}
     assert Trial.from_json(older) == replace(trial, unparsed={}, counted_by={})
+
+
+async def test_what_calls_were_for_is_a_mean_over_scored_problems():
+    """A problem that made no call of a kind counts, one that failed does not."""
+    read, write = Cost(prefill_tokens=6), Cost(decode_tokens=4)
+
+    async def run(problem: Problem, allocation: Allocation) -> Rollout:
+        parts = [CostPart("simulated/small", "draw", read, write)]
+        parts += [CostPart("simulated/small", "verify", read, Cost())] if problem.id == "p0" else []
+        failure = Failure("solve", "outage", "gone") if problem.id == "p2" else None
+        score = None if failure else 1.0
+        return Rollout(problem.id, {}, score, parts={"solve": tuple(parts)}, failure=failure)
+
+    evaluation = await run_problems(run, ALLOCATION, problems(3), gate=asyncio.Semaphore(3), max_failed=0.5)
+    told = {
+        part.purpose: (part.prefill.prefill_tokens, part.decode.decode_tokens)
+        for part in evaluation.parts["solve"]
+    }
+    assert told == {"draw": (6, 4), "verify": (3, 0)}
