@@ -24,6 +24,7 @@ __all__ = [
     "COLOURS",
     "DASHES",
     "MARKS",
+    "Figure",
     "Part",
     "band",
     "chart",
@@ -39,6 +40,7 @@ __all__ = [
     "table",
     "text_list",
     "titled",
+    "upright",
     "whiskers",
 ]
 
@@ -221,6 +223,12 @@ def band(
         {**edge, "y": list(low)},
         {**edge, "y": list(high), "fill": "tonexty", "fillcolor": f"{colour}2e"},
     ]
+
+
+def upright(x: float) -> Figure:
+    """Return a dashed line at a place of the horizontal axis, for a layout's `shapes`."""
+    line = {"color": "#808080", "dash": "dash", "width": 1.5}
+    return {"type": "line", "xref": "x", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": line}
 
 
 def plots(figures: Sequence[Figure], *, beside: str = "") -> list[str]:

@@ -1,0 +1,213 @@
+"""A run's page, what else is nearly as good: score against cost, with the uncertainty of both sides of the frontier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from agenttts.report.pages import (
+    COLOURS,
+    MARKS,
+    Figure,
+    Part,
+    chart,
+    escaped,
+    figure,
+    paragraph,
+    table,
+    titled,
+    upright,
+    whiskers,
+)
+from agenttts.report.run_words import (
+    difference_text,
+    measured_text,
+    per_problem,
+    score_text,
+    stage_cells,
+    trial_of,
+)
+from agenttts.report.words import amount_text, share_text
+
+if TYPE_CHECKING:
+    from agenttts.report.facts import RunFacts
+    from agenttts.report.facts.values import FrontierPoint, TrialFact
+
+__all__ = ["frontier_part"]
+
+STANDINGS = {
+    "frontier": "on the frontier",
+    "maybe": "may be on it",
+    "beaten": "surely beaten",
+    "apart": "nothing can be said",
+}
+WIDE = 20
+"""Costs so many times apart are drawn by their logarithm."""
+
+
+def frontier_part(facts: RunFacts) -> Part:
+    """Return the part."""
+    source = measured_text(facts.head, "on the search problems")
+    if not facts.frontier:
+        return Part(
+            "frontier", "What else is nearly as good", (paragraph("No trial has a score to compare."),)
+        )
+    drawn = _figure(facts)
+    parts = [
+        *(paragraph(text) for text in _sentences(facts)),
+        chart(drawn, says=_says(facts), source=source),
+        _table(facts),
+        paragraph(
+            "Intervals are over problems. Of many trials the best look a little better than they are; differences are "
+            "paired by problem, so that easy and hard ones cancel out.",
+            "soft",
+        ),
+    ]
+    return Part("frontier", "What else is nearly as good", tuple(parts), (drawn,))
+
+
+def _sentences(facts: RunFacts) -> list[str]:
+    answer = facts.answer
+    told = []
+    other = trial_of(facts, answer.alternative)
+    if other is not None and answer.search_charged:
+        told.append(
+            f"Trial {other.number} ({other.allocation}) costs {share_text(1 - other.charged / answer.search_charged)} less than "
+            f"the winner and is not distinguishable from it on the search problems (winner minus it "
+            f"{difference_text(answer.alternative_difference)})."
+        )
+    second = trial_of(facts, answer.runner_up)
+    if second is not None:
+        told.append(
+            f"The runner-up, trial {second.number} ({second.allocation}), scores {score_text(answer.runner_up_score)} on the "
+            f"unseen problems and costs {per_problem(facts, second.charged)}."
+        )
+    return told or ["No other trial is both cheaper and about as good."]
+
+
+def _says(facts: RunFacts) -> str:
+    best = [point for point in facts.frontier if point.standing == "frontier"]
+    ends = [
+        f"{per_problem(facts, one.charged)} for {one.score.mean:.3f}" for one in (best[:1] + best[1:][-1:])
+    ]
+    return (
+        f"Score of {len(facts.trials):,} trials against cost a problem; {len(best)} are on the frontier, from "
+        f"{' to '.join(ends) or 'none'}. Upright lines are 95 % intervals; the dashed line is the budget."
+    )
+
+
+# --- the chart -------------------------------------------------------------------------------------------------------
+
+
+def _figure(facts: RunFacts) -> Figure:
+    near = {point.trial for point in facts.frontier}
+    far = [
+        one
+        for one in facts.trials
+        if one.score is not None and one.number not in near and one.standing != "apart"
+    ]
+    best = [point for point in facts.frontier if point.standing == "frontier"]
+    maybe = [point for point in facts.frontier if point.standing != "frontier"]
+    data = [
+        _cloud(far),
+        _points(facts, maybe, STANDINGS["maybe"], 5, "markers"),
+        _points(facts, best, STANDINGS["frontier"], 0, "lines+markers"),
+        *_winner(facts),
+    ]
+    costs = [one.charged for one in facts.trials if one.score is not None and one.charged > 0]
+    wide = bool(costs) and max(costs) > WIDE * min(costs)
+    unit = escaped(facts.head.budget.unit.label)
+    x = {**titled(f"{unit} a problem"), **({"type": "log"} if wide else {"rangemode": "tozero"})}
+    made = figure(
+        "frontier-plot",
+        "Score against cost",
+        [one for one in data if one["x"]],
+        x,
+        titled("score, search problems"),
+    )
+    made["layout"]["shapes"] = [upright(facts.head.budget.amount)]
+    return made
+
+
+def _cloud(trials: Sequence[TrialFact]) -> Figure:
+    return {
+        "x": [one.charged for one in trials],
+        "y": [one.score for one in trials],
+        "text": [f"trial {one.number}" for one in trials],
+        "mode": "markers",
+        "name": "other trials",
+        "marker": {"color": COLOURS[7], "size": 5, "opacity": 0.45},
+    }
+
+
+def _points(facts: RunFacts, points: Sequence[FrontierPoint], name: str, colour: int, mode: str) -> Figure:
+    scores = [one.score for one in points]
+    return {
+        "x": [one.charged for one in points],
+        "y": [one.mean for one in scores],
+        "error_y": whiskers(
+            [one.mean for one in scores], [one.low for one in scores], [one.high for one in scores]
+        ),
+        "text": [_label(facts, one.trial) for one in points],
+        "mode": mode,
+        "name": name,
+        "line": {"color": COLOURS[colour], "shape": "hv"},
+        "marker": {"color": COLOURS[colour], "symbol": MARKS[0 if mode == "markers" else 1], "size": 7},
+    }
+
+
+def _winner(facts: RunFacts) -> list[Figure]:
+    trial = trial_of(facts, facts.answer.winner)
+    if trial is None or trial.score is None:
+        return []
+    return [
+        {
+            "x": [trial.charged],
+            "y": [trial.score],
+            "text": [_label(facts, trial.number)],
+            "mode": "markers",
+            "name": f"winner, trial {trial.number}",
+            "marker": {"color": COLOURS[1], "symbol": "star", "size": 16},
+        }
+    ]
+
+
+def _label(facts: RunFacts, number: int) -> str:
+    trial = trial_of(facts, number)
+    stages = [] if trial is None else [escaped(str(choice)) for choice in trial.allocation.choices]
+    return "<br>".join([f"trial {number}", *stages])  # plotly reads the line breaks, and nothing in the lines
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+
+def _table(facts: RunFacts) -> str:
+    unit = facts.head.budget.unit.label
+    head = [
+        "trial",
+        *facts.head.stages,
+        f"{unit} a problem",
+        "saves",
+        "score and interval",
+        "winner minus it",
+        "stands",
+    ]
+    n = len(facts.head.stages)
+    rows = [_row(facts, point) for point in facts.frontier]
+    return table(head, rows, label="Trials that may be the best for their cost", right=[0, n + 1, n + 2])
+
+
+def _row(facts: RunFacts, point: FrontierPoint) -> list[str]:
+    trial = trial_of(facts, point.trial)
+    stages = [""] * len(facts.head.stages) if trial is None else stage_cells(facts, trial.allocation)
+    is_winner = point.trial == facts.answer.winner
+    over = "; over the budget" if point.over_budget else ""
+    return [
+        str(point.trial),
+        *stages,
+        amount_text(point.charged),
+        "" if point.saves is None or is_winner else f"{point.saves:+.0%}",
+        score_text(point.score),
+        "the winner" if is_winner else difference_text(point.behind_winner),
+        STANDINGS[point.standing] + over,
+    ]

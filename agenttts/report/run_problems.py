@@ -1,0 +1,160 @@
+"""A run's page, single problems: how trials did on each, and what was asked and answered in the passes that were read.
+
+Everything in prompts and samples was written by others: it is shown as text, and cut where it is long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from agenttts.report.pages import Part, details, escaped, paragraph, preformatted, table
+from agenttts.report.run_words import measured_text
+from agenttts.report.words import cut, plural
+
+if TYPE_CHECKING:
+    from agenttts.report.facts import RunFacts
+    from agenttts.report.facts.values import ProblemFact, RolloutFact, SampleFact, StagePass
+
+__all__ = ["problems_part"]
+
+MOST_ROWS = 1000
+MOST_CHARACTERS = 350_000
+"""Markup of all passes together: the page stays below 2 MB."""
+LONGEST_TEXT = 1500
+LONGEST_PROMPT = 2500
+LONGEST_ROW = 140
+MOST_SAMPLES = 16
+"""Of one stage in one pass."""
+
+
+def problems_part(facts: RunFacts) -> Part:
+    """Return the part."""
+    shown, n_left = _passes(facts)
+    parts = [
+        *_table(facts),
+        "<h3>Passes, from prompt to answer</h3>",
+        paragraph(_about(facts, n_left), "soft"),
+        *shown,
+    ]
+    return Part("problems", "Single problems", tuple(parts))
+
+
+def _table(facts: RunFacts) -> list[str]:
+    problems = facts.problems[:MOST_ROWS]
+    if not problems:
+        return [paragraph("No problem has a score.")]
+    source = measured_text(facts.head, "on the search problems")
+    left = len(facts.problems) - len(problems)
+    more = (
+        [paragraph(f"{left:,} more problems are left out; agenttts report --json has all.", "soft")]
+        if left
+        else []
+    )
+    head = ["problem", "mean of trials", "winner", "runner-up", "trials", "failed", "text"]
+    rows = [_row(one) for one in problems]
+    told = f"{source} The mean is over all trials that have a score for the problem: near 0 it is hard, near 1 easy."
+    return [
+        paragraph(told, "soft"),
+        table(head, rows, label="Search problems", right=range(1, 6), is_long=True),
+        *more,
+    ]
+
+
+def _row(one: ProblemFact) -> list[str]:
+    figures = ["" if value is None else f"{value:.2f}" for value in (one.mean, one.winner, one.runner_up)]
+    return [
+        cut(one.id, 60),
+        *figures,
+        f"{one.n_scored:,}",
+        f"{one.n_failed:,}",
+        cut(" ".join(one.text.split()), LONGEST_ROW),
+    ]
+
+
+# --- passes ----------------------------------------------------------------------------------------------------------
+
+
+def _about(facts: RunFacts, n_left: int) -> str:
+    rollouts = facts.rollouts
+    if not rollouts.passes:
+        return f"No pass is shown: {rollouts.why_none or 'none was read'}."
+    told = [
+        f"{plural(len(rollouts.passes), 'pass')[:-1] + 'es' if len(rollouts.passes) > 1 else '1 pass'} read back from the store of draws."
+    ]
+    told.append("What models wrote is shown as text, whatever it holds; long texts are cut, and say so.")
+    if n_left:
+        told.append(f"{n_left:,} more are left out to keep the page small.")
+    told.append(f"All of them, in full: agenttts export {facts.head.folder} --draws FILE.jsonl")
+    return " ".join(told)
+
+
+def _passes(facts: RunFacts) -> tuple[list[str], int]:
+    """Return the markup of as many passes as there is room for, and how many are left out."""
+    shown: list[str] = []
+    room = MOST_CHARACTERS
+    for place, one in enumerate(facts.rollouts.passes):
+        markup = _pass(facts, one)
+        room -= len(markup)
+        if room < 0:
+            return shown, len(facts.rollouts.passes) - place
+        shown.append(markup)
+    return shown, 0
+
+
+def _pass(facts: RunFacts, one: RolloutFact) -> str:
+    score = "no score" if one.score is None else f"score {one.score:.2f}"
+    who = "the winner" if one.trial == facts.answer.winner else f"trial {one.trial}"
+    parts = [markup for stage in one.stages for markup in _stage(stage)]
+    if one.missing:
+        parts.insert(0, paragraph(one.missing, "note"))
+    return details(f"Problem {cut(one.problem_id, 60)}, {who}: {score}", parts)
+
+
+def _stage(stage: StagePass) -> Iterator[str]:
+    score = "" if stage.score is None else f", score {stage.score:.2f}"
+    ran = "" if stage.ran else " (did not run)"
+    yield f"<h4>{escaped(stage.choice)}{ran}</h4>"
+    if stage.prompt:
+        told = "".join(
+            f'<p class="soft">{escaped(role)}</p>{_text(text, LONGEST_PROMPT)}' for role, text in stage.prompt
+        )
+        yield details("Prompt", [told])
+    if stage.samples:
+        yield _samples(stage.samples)
+    yield paragraph(
+        f"Selected answer: {'none' if stage.answer is None else cut(stage.answer, LONGEST_TEXT)}{score}"
+    )
+    yield from (paragraph(note, "soft") for note in stage.notes)
+
+
+def _samples(samples: Sequence[SampleFact]) -> str:
+    items = "".join(f"<li>{_sample(one)}</li>" for one in samples[:MOST_SAMPLES])
+    rest = len(samples) - MOST_SAMPLES
+    more = [paragraph(f"and {plural(rest, 'sample')} more", "soft")] if rest > 0 else []
+    return details(plural(len(samples), "sample"), [f"<ol>{items}</ol>", *more], is_open=True)
+
+
+def _sample(one: SampleFact) -> str:
+    facts = [
+        one.model,
+        "" if one.purpose == "draw" else one.purpose,
+        "selected" if one.selected else "",
+        "no answer" if one.answer is None and one.purpose == "draw" else "",
+        f"answer {cut(one.answer, 80)}" if one.answer is not None else "",
+        "" if one.score is None else f"score {one.score:.2f}",
+        "" if one.verifier_score is None else f"verifier {one.verifier_score:.2f}",
+        f"{one.prefill_tokens:,} tokens read, {one.decode_tokens:,} written",
+        "" if one.finish_reason in {"", "stop"} else f"ended by {one.finish_reason}",
+    ]
+    mark = "strong" if one.selected else "span"
+    return f"<{mark}>{escaped(', '.join(part for part in facts if part))}</{mark}>{_text(one.text, LONGEST_TEXT, one.cut)}"
+
+
+def _text(text: str, most: int, was_cut: bool = False) -> str:
+    note = (
+        '<p class="soft">The text goes on; agenttts export has all of it.</p>'
+        if was_cut or len(text) > most
+        else ""
+    )
+    return preformatted(cut(text, most)) + note

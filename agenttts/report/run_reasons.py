@@ -1,0 +1,271 @@
+"""A run's page, why this allocation: gain by stage, saturation with samples, influence, and why not another model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from agenttts.report.pages import (
+    COLOURS,
+    DASHES,
+    MARKS,
+    Figure,
+    Part,
+    band,
+    chart,
+    escaped,
+    figure,
+    paragraph,
+    table,
+    titled,
+    whiskers,
+)
+from agenttts.report.run_words import difference_text, measured_text, predicted_text, prediction_text
+from agenttts.report.words import amount_text, share_text
+
+if TYPE_CHECKING:
+    from agenttts.allocators.evidence import Estimate, Saturation
+    from agenttts.report.facts import RunFacts
+    from agenttts.report.facts.values import OtherModel, StageCurve
+
+__all__ = ["reasons_part"]
+
+PLACE, TITLE = "reasons", "Why this allocation"
+MOST_LINES = 6
+"""Curves of one chart; the table has all."""
+
+
+def reasons_part(facts: RunFacts) -> Part:
+    """Return the part."""
+    saturation = _saturation_charts(facts)
+    gains = _gains(facts)
+    parts = [*gains[0], *(markup for markup, _ in saturation), *_influence(facts), *_others(facts)]
+    if not parts:
+        parts = [paragraph("Too few trials and problems say anything about single stages.")]
+    return Part(PLACE, TITLE, tuple(parts), (*gains[1], *(one for _, one in saturation)))
+
+
+# --- gains -----------------------------------------------------------------------------------------------------------
+
+
+def _gains(facts: RunFacts) -> tuple[list[str], list[Figure]]:
+    gains = facts.reasons.gains
+    if not gains:
+        return [], []
+    values = [one.gain for one in gains]
+    bars = {
+        "type": "bar",
+        "x": [escaped(one.stage) for one in gains],
+        "y": [one.value for one in values],
+        "error_y": _intervals(values),
+        "marker": {"color": COLOURS[2]},
+        "showlegend": False,
+    }
+    drawn = figure(
+        "gains-plot",
+        "Gain of the final score by a tenth of the budget more at a stage",
+        [bars],
+        {"type": "category"},
+        titled("gain"),
+    )
+    drawn["layout"]["height"] = 300
+    how = {
+        "paired": "trials that differ in this stage alone, paired by problem",
+        "regression": "regression over all trials, which other differences may blur",
+    }
+    rows = [
+        [
+            one.stage,
+            f"{one.gain.value:+.3f} [{one.gain.low:+.3f}, {one.gain.high:+.3f}]",
+            how[one.how],
+            f"{one.n_pairs:,}",
+        ]
+        for one in gains
+    ]
+    values_table = table(
+        ["stage", "gain and interval", "how", "pairs or trials"], rows, label="Gain by stage", right=[3]
+    )
+    most = max(gains, key=lambda one: one.gain.value)
+    says = f"A tenth of the budget more moves the final score most at stage {most.stage}: {most.gain.value:+.3f}."
+    return [
+        chart(drawn, says=says, source=measured_text(facts.head, "on the search problems")),
+        values_table,
+    ], [drawn]
+
+
+def _intervals(values: Sequence[Estimate]) -> Figure:
+    return whiskers([one.value for one in values], [one.low for one in values], [one.high for one in values])
+
+
+# --- saturation ------------------------------------------------------------------------------------------------------
+
+
+def _saturation_charts(facts: RunFacts) -> list[tuple[str, Figure]]:
+    stages = dict.fromkeys(
+        [*(one.stage for one in facts.reasons.saturation), *(one.stage for one in facts.reasons.curves)]
+    )
+    return [_saturation_chart(facts, place, stage) for place, stage in enumerate(stages)]
+
+
+def _saturation_chart(facts: RunFacts, place: int, stage: str) -> tuple[str, Figure]:
+    measured = [one for one in facts.reasons.saturation if one.stage == stage]
+    fitted = [one for one in facts.reasons.curves if one.stage == stage]
+    names = _drawn(facts, measured, fitted)
+    data: list[Figure] = []
+    for i, name in enumerate(names):
+        data += [_measured_line(i, one) for one in measured if (one.model, one.select) == name]
+        data += [line for one in fitted if (one.model, one.select) == name for line in _fitted_lines(i, one)]
+    of_final = any(one.of == "final" for one in measured)
+    y = "final score" if of_final else "score of the stage's answer"
+    x = {**titled("samples"), "type": "log", "dtick": 0.30103}  # the logarithm of 2
+    drawn = figure(f"saturation-{place}", f"{escaped(stage)}: score by number of samples", data, x, titled(y))
+    drawn["title"] = f"{stage}: score by number of samples"
+    source = measured_text(facts.head, "on the search problems")
+    if fitted:
+        source += f" Dashed lines: {predicted_text(facts.head, facts.reasons.fit)}"
+    values = _saturation_table(measured, fitted)
+    return chart(drawn, says=_saturation_words(measured, len(names)), source=source, values=values), drawn
+
+
+def _drawn(
+    facts: RunFacts, measured: Sequence[Saturation], fitted: Sequence[StageCurve]
+) -> list[tuple[str, str]]:
+    """Return model and way of the curves that are drawn: what the winner takes first, then those with most points."""
+    known = {(one.model, one.select): len(one.points) for one in measured}
+    seen = {(one.model, one.select): 0 for one in fitted if one.seen}
+    chosen = {(one.model, one.select) for one in fitted if one.chosen is not None}
+    names = sorted({*known, *seen, *chosen}, key=lambda name: (name not in chosen, -known.get(name, 0), name))
+    return names[:MOST_LINES]
+
+
+def _measured_line(place: int, one: Saturation) -> Figure:
+    counts = sorted(one.points)
+    values = [one.points[n] for n in counts]
+    return {
+        "x": counts,
+        "y": [value.value for value in values],
+        "error_y": _intervals(values),
+        "mode": "lines+markers",
+        "name": escaped(f"{one.model} {one.select}"),
+        "line": {"color": COLOURS[place % len(COLOURS)]},
+        "marker": {"symbol": MARKS[place % len(MARKS)], "size": 7},
+    }
+
+
+def _fitted_lines(place: int, one: StageCurve) -> list[Figure]:
+    colour, name = COLOURS[place % len(COLOURS)], escaped(f"{one.model} {one.select}, predicted")
+    x = [point.n_samples for point in one.points]
+    known = [point.predicted for point in one.points]
+    line = {
+        "x": x,
+        "y": [value.mean for value in known],
+        "mode": "lines",
+        "name": name,
+        "legendgroup": name,
+        "line": {"color": colour, "dash": DASHES[1]},
+    }
+    if one.chosen is None:
+        return [line]
+    lows, highs = [value.low for value in known], [value.high for value in known]
+    return [*band(x, lows, highs, colour=colour, name=name, shape="linear"), line]
+
+
+def _saturation_words(measured: Sequence[Saturation], n_drawn: int) -> str:
+    flat = [f"{one.model} {one.select} from {one.flat_from}" for one in measured if one.flat_from is not None]
+    told = (
+        f"More samples surely gain less than 0.1: {', '.join(flat[:MOST_LINES])} on."
+        if flat
+        else "Nowhere is it sure that more samples gain nothing."
+    )
+    return f"{n_drawn} curves, with 95 % intervals. {told}"
+
+
+def _saturation_table(measured: Sequence[Saturation], fitted: Sequence[StageCurve]) -> str:
+    rows = [
+        [one.model, one.select, "measured", str(n), str(one.points[n]), str(one.points[n].n)]
+        for one in measured
+        for n in sorted(one.points)
+    ]
+    rows += [
+        [
+            one.model,
+            one.select,
+            "predicted" if one.seen else "predicted from other models",
+            str(point.n_samples),
+            prediction_text(point.predicted),
+            "",
+        ]
+        for one in fitted
+        for point in one.points
+    ]
+    head = ["model", "select", "how", "samples", "score and interval", "problems"]
+    return table(head, rows, label="Score by number of samples", right=[3, 5], is_long=True)
+
+
+# --- influence and other models --------------------------------------------------------------------------------------
+
+
+def _influence(facts: RunFacts) -> list[str]:
+    found = facts.reasons.influence
+    if not found:
+        return []
+    rows = [
+        [
+            one.stage,
+            str(one.after_right),
+            str(one.after_wrong),
+            f"{one.after_right.value - one.after_wrong.value:+.3f}",
+        ]
+        for one in found
+    ]
+    return [
+        "<h3>How a stage moves what comes after it</h3>",
+        paragraph(measured_text(facts.head, "on the search problems"), "soft"),
+        table(
+            ["stage", "final score where it was right", "where it was wrong", "difference"], rows, right=[3]
+        ),
+    ]
+
+
+def _others(facts: RunFacts) -> list[str]:
+    others = facts.reasons.other_models
+    if not others:
+        return []
+    unit = facts.head.budget.unit.label
+    head = [
+        "stage",
+        "model",
+        "why not",
+        "one sample",
+        "chosen: one sample",
+        "trials",
+        "best",
+        "winner minus it",
+        "predicted at best",
+        f"for {unit}",
+        "chance to be better",
+    ]
+    source = f"{measured_text(facts.head, 'on the search problems')} {predicted_text(facts.head, facts.reasons.fit) if facts.reasons.fit else ''}"
+    return [
+        "<h3>Why not another model</h3>",
+        paragraph(source.strip(), "soft"),
+        table(
+            head, [_other(one) for one in others], label="Why not another model", right=[5, 9, 10], fill=[2]
+        ),
+    ]
+
+
+def _other(one: OtherModel) -> list[str]:
+    return [
+        one.stage,
+        one.model,
+        one.why,
+        "unknown" if one.single is None else str(one.single.score),
+        "unknown" if one.chosen_single is None else str(one.chosen_single.score),
+        f"{one.n_trials:,}",
+        "none" if one.best_trial is None else f"trial {one.best_trial}",
+        difference_text(one.difference),
+        prediction_text(one.predicted),
+        "" if one.cost is None else amount_text(one.cost),
+        "" if one.chance is None else share_text(one.chance),
+    ]
