@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agenttts.api import aoptimize, compare, evaluate, optimize
     from agenttts.budgets.cost import Budget, Cost, Unit
     from agenttts.errors import AgentTTSError
+    from agenttts.export.run import Run
     from agenttts.pipeline.base import Allocation, Problem, StageChoice
     from agenttts.pipeline.plan import Plan
     from agenttts.study.comparison_runs import ComparisonResult
@@ -35,6 +36,7 @@ __all__ = [
     "Cost",
     "Plan",
     "Problem",
+    "Run",
     "StageChoice",
     "Study",
     "StudyOptions",
@@ -56,6 +58,7 @@ _HOMES = {
     "Cost": "agenttts.budgets.cost",
     "Plan": "agenttts.pipeline.plan",
     "Problem": "agenttts.pipeline.base",
+    "Run": "agenttts.export.run",
     "StageChoice": "agenttts.pipeline.base",
     "Study": "agenttts.study.study",
     "StudyOptions": "agenttts.study.result",

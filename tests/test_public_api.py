@@ -67,6 +67,7 @@ def test_the_promise_is_what_it_was():
         "Cost",
         "Plan",
         "Problem",
+        "Run",
         "StageChoice",
         "Study",
         "StudyOptions",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,9 +30,10 @@ LONGEST = 2000
 def run_diagnose(run: str, *, out: Path | None, as_json: bool) -> None:
     """Diagnose a run, print what was found, and write the page where one is asked for."""
     from agenttts.study.diagnosis import diagnose
+    from agenttts.study.finding import find_run
     from agenttts.study.study import Study
 
-    folder = _folder(run)
+    folder = find_run(run)
     study = Study.open(folder)
     archive = study.state().archive
     if not archive.valid:
@@ -55,27 +55,6 @@ def run_diagnose(run: str, *, out: Path | None, as_json: bool) -> None:
         say(diagnosis_text(study.task, archive, diagnosis, folder, source))
     if out is not None:
         say_aside(f"page written to {out}")
-
-
-def _folder(run: str) -> Path:
-    """Return the folder of a run.
-
-    Raises:
-        RunError: There is none; the nearest name is told.
-    """
-    from agenttts.study.events import EVENTS_FILE
-    from agenttts.study.opening import run_folder
-    from agenttts.study.study import RUNS
-
-    places = [Path(run), run_folder(run)]
-    for folder in places:
-        if (folder / EVENTS_FILE).is_file():
-            return folder
-    logs = {log.parent for parent in (RUNS, Path(run).parent) for log in parent.glob(f"*/{EVENTS_FILE}")}
-    names = {folder.name: folder for folder in sorted(logs)}
-    close = get_close_matches(Path(run).name, names, n=1)
-    hint = f"Did you mean `{names[close[0]]}`?" if close else "`agenttts runs` lists what there is."
-    raise RunError(f"{run}: there is no such run.\n{hint}")
 
 
 def _nothing(folder: Path, archive: Archive) -> str:

@@ -21,7 +21,7 @@ from agenttts.allocators.space import Space
 from agenttts.pipeline.base import Allocation
 from agenttts.study.archive import Archive, Trial
 
-__all__ = ["Sampling", "propose_with"]
+__all__ = ["Sampling", "propose_with", "quiet_optuna"]
 
 N_TRIES = 12
 """Suggestions per missing proposal that may turn out to be known before a random one is taken."""
@@ -57,7 +57,7 @@ def propose_with(
     """
     encoding = Encoding(space)
     found: dict[Allocation, Proposal] = {}
-    with _quiet() as optuna:
+    with quiet_optuna() as optuna:
         sampler = sampling.make(optuna, int(rng.integers(2**31)))
         study = optuna.create_study(directions=list(sampling.directions), sampler=sampler)
         for trial, point in known_points(archive, encoding):
@@ -79,7 +79,7 @@ def propose_with(
 
 
 @contextmanager
-def _quiet() -> Iterator[Any]:
+def quiet_optuna() -> Iterator[Any]:
     """Give Optuna with its log messages and notices about experimental features held back."""
     import optuna
 

@@ -1,6 +1,7 @@
 """The event log of a run: one JSON object a line, appended, never changed. The study is the fold of it.
 
-Each line carries the version of the format. A cut-off last line, as a crash leaves it, is ignored when reading and cut
+Each line carries the version of the format, and when it was written (`at`, in seconds since 1970 UTC; older logs lack
+it). Nothing that is decided rests on that time. A cut-off last line, as a crash leaves it, is ignored when reading and cut
 away when the log is opened for writing; a newer format is refused.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -233,7 +235,7 @@ class EventLog:
         Raises:
             RunError: It cannot be written.
         """
-        event: Event = {"format": FORMAT, "event": kind, **content}
+        event: Event = {"format": FORMAT, "event": kind, "at": round(time.time(), 3), **content}
         line = json.dumps(event, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
         with _writing(self.path.parent):
             self._file.write(line.encode() + b"\n")
