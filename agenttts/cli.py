@@ -13,6 +13,7 @@ import typer
 
 from agenttts._cli.compare_command import compare
 from agenttts._cli.data_commands import data_app
+from agenttts._cli.export_command import export
 from agenttts._cli.options import (
     BudgetOption,
     ConcurrencyOption,
@@ -321,6 +322,7 @@ def diagnose(
         run_diagnose(run, out=out, as_json=as_json)
 
 
+app.command(epilog=_EXIT_CODES)(export)
 app.add_typer(data_app, name="data", epilog=_EXIT_CODES)
 app.add_typer(record_app, name="record", epilog=_EXIT_CODES)
 app.add_typer(verifiers_app, name="verifiers", epilog=_EXIT_CODES)
