@@ -43,13 +43,14 @@ def tokens_of(answer: PlanAnswer) -> Tokens:
 
 
 def bill_of(plan: Plan, answer: PlanAnswer) -> dict[str, Any]:
-    """Return cost, tokens and stages of an answer, JSON-able.
+    """Return an answer with its cost, tokens and stages, JSON-able.
 
     Stages hold what was chosen and what it cost, not the texts of samples.
     """
     tokens = tokens_of(answer)
     models = {choice.stage: choice.model for choice in plan.allocation.choices}
     return {
+        "answer": _plain(answer.answer),
         "cost": cost_to_json(answer.cost),
         "tokens": {"prefill": tokens.prefill, "decode": tokens.decode},
         "n_calls": len(answer.usage),

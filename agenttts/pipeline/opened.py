@@ -17,6 +17,7 @@ from agenttts.errors import AgentTTSError, InputError
 from agenttts.models.base import Message, Request, SamplingParameters
 
 if TYPE_CHECKING:
+    from agenttts.budgets.cards import ModelCard
     from agenttts.models.clients import Clients
     from agenttts.models.sampler import Sampler
     from agenttts.pipeline.base import Problem
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from agenttts.pipeline.plan import Plan, PlanAnswer
     from agenttts.store.base import SampleStore
 
-__all__ = ["Background", "OpenPlan", "Reseeded"]
+__all__ = ["Background", "OpenPlan", "Reseeded", "fresh_sampler"]
 
 T = TypeVar("T")
 
@@ -48,6 +49,19 @@ class Reseeded:
         """Return the request, its seed shifted."""
         shifted = replace(sampling, seed=sampling.seed + self.seed)
         return self.requests.request(model, messages, shifted, stage=stage, problem_id=problem_id)
+
+
+def fresh_sampler(
+    clients: Clients, cards: Mapping[str, ModelCard], store: SampleStore | None = None
+) -> Sampler:
+    """Return a sampler without a limit on spending; without a store, one that keeps draws for as long as it lives."""
+    from agenttts.budgets.cost_model import CostModel
+    from agenttts.budgets.ledger import SpendingLedger
+    from agenttts.models.sampler import StoredSampler
+    from agenttts.store.memory import MemoryStore
+
+    ledger = SpendingLedger(CostModel(cards), None, [])
+    return StoredSampler(clients, MemoryStore() if store is None else store, ledger, "plan")
 
 
 class Background:
@@ -205,15 +219,11 @@ class OpenPlan:
         return self._background
 
     def _connect(self) -> None:
-        from agenttts.budgets.cost_model import CostModel
-        from agenttts.budgets.ledger import SpendingLedger
         from agenttts.models.clients import Clients
-        from agenttts.models.sampler import StoredSampler
         from agenttts.store.sql import open_store
 
         cards = self.plan.task.cards
         self._clients = Clients(cards)
         if self._store_url is not None:
-            ledger = SpendingLedger(CostModel(cards), None, [])
             self._store = open_store(self._store_url)
-            self._sampler = StoredSampler(self._clients, self._store, ledger, "plan")
+            self._sampler = fresh_sampler(self._clients, cards, self._store)

@@ -30,7 +30,17 @@ if TYPE_CHECKING:
 __all__ = ["Measured", "Plan", "PlanAnswer", "Provenance", "figures_from"]
 
 FORMAT = 1
-KEYS = ("format", "agenttts", "allocation", "budget", "measured", "cost_per_problem", "search", "messages", "task")
+KEYS = (
+    "format",
+    "agenttts",
+    "allocation",
+    "budget",
+    "measured",
+    "cost_per_problem",
+    "search",
+    "messages",
+    "task",
+)
 """Of a plan file, at the top."""
 
 
@@ -253,13 +263,9 @@ class Plan:
         return Pipeline.build(self.task)
 
     def _sampler(self, clients: Any) -> Sampler:
-        from agenttts.budgets.cost_model import CostModel
-        from agenttts.budgets.ledger import SpendingLedger
-        from agenttts.models.sampler import StoredSampler
-        from agenttts.store.sql import open_store
+        from agenttts.pipeline.opened import fresh_sampler
 
-        ledger = SpendingLedger(CostModel(self.task.cards), None, [])
-        return StoredSampler(clients, open_store("memory:"), ledger, "plan")
+        return fresh_sampler(clients, self.task.cards)
 
     def _answer(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from agenttts.models.tiny_reward import TINY_PRM, score_messages
 from agenttts.sandbox import Limits
@@ -27,17 +27,29 @@ from agenttts.verifiers.tools import node_f1, parameter_f1
 
 if TYPE_CHECKING:
     from agenttts.budgets.cards import ModelCard
-    from agenttts.task.task import Task
 
-__all__ = ["build"]
+__all__ = ["Origin", "build"]
 
 
-def build(block: VerifierBlock, task: Task, gold: str | None = None) -> Verifier:
+class Origin(Protocol):
+    """Where what a block names is looked up; a task is one."""
+
+    @property
+    def cards(self) -> Mapping[str, ModelCard]:
+        """Model cards by name."""
+        ...
+
+    def function(self, reference: str) -> Callable[..., Any]:
+        """Return the function that `file.py:name` or `module:name` names, or raise TrustError."""
+        ...
+
+
+def build(block: VerifierBlock, task: Origin, gold: str | None = None) -> Verifier:
     """Return the verifier of a block.
 
     Args:
         block: Its kind and settings.
-        task: Where functions are looked up.
+        task: Where functions and model cards are looked up.
         gold: Dotted path of the gold field, for the kinds that compare with gold.
 
     Raises:
@@ -68,7 +80,7 @@ _EXACT: Mapping[bool | str, Callable[[Any, Any], float]] = {
 }
 
 
-def _without_gold(block: VerifierBlock, task: Task) -> Verifier:
+def _without_gold(block: VerifierBlock, task: Origin) -> Verifier:
     if block.kind == "regex":
         return rules.FormRule(rules.matches(block.pattern or ""))
     if block.kind == "json_schema":
