@@ -255,6 +255,7 @@ class Service:
             await turn.start()
             with self.tracing.request(self.name, job.headers) as span, _noted(span):
                 made = await self._within_time(job)
+                self.shrinker.observe(made.outputs)
                 span.note(self._attributes(job, made))
                 return self._written(job, made)
         finally:

@@ -1,8 +1,9 @@
 """A smaller budget for one request: the plan's allocation with fewer samples, or with stages that run more rarely.
 
 The models stay those of the plan: others were not chosen, and may not be within reach. What a smaller allocation costs
-is expected from the task's lengths, scaled so that the plan itself costs what it was measured to. The budget is kept on
-average; a single problem may cost more or less, as under a plan.
+is expected from token counts: those of the task file, fitted to the tokens that the plan was measured to take, then what
+served problems show; all scaled so that the plan itself costs what it was measured to. The budget is kept on average; a
+single problem may cost more or less, as under a plan.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from agenttts.allocators.space import Space
-from agenttts.budgets.cost import Budget, Unit, amount
+from agenttts.budgets.cost import Budget, Unit, amount, total
 from agenttts.budgets.cost_model import CostModel
-from agenttts.budgets.lengths import Lengths
+from agenttts.budgets.lengths import Lengths, Part
 from agenttts.errors import InfeasibleBudgetError, InputError
-from agenttts.pipeline.base import Allocation
+from agenttts.pipeline.base import Allocation, StageOutput
 from agenttts.pipeline.plan import Plan
 from agenttts.serve.refused import Refused
 
@@ -46,8 +47,25 @@ class Shrinker:
 
     plan: Plan
     cost_model: CostModel
+    _lengths: Lengths = field(init=False)
+    _n_observed: int = 0
     _spaces: dict[Unit, tuple[Space, float]] = field(default_factory=dict)
     _fitted: OrderedDict[Budget, Fitted] = field(default_factory=OrderedDict)
+
+    def __post_init__(self) -> None:
+        self._lengths = _fitted_lengths(self.plan, self.cost_model)
+
+    def observe(self, outputs: Mapping[str, StageOutput]) -> None:
+        """Learn from a problem that was answered. Costs are worked out anew after 1, 2, 4, 8, ... of them."""
+        for stage, output in outputs.items():
+            for charge in output.charges:
+                if charge.purpose == "draw":
+                    for decode in charge.usage.decode_tokens:
+                        self._lengths.observe(stage, charge.model, charge.usage.prefill_tokens, decode)
+        self._n_observed += 1
+        if self._n_observed & (self._n_observed - 1) == 0:
+            self._spaces.clear()
+            self._fitted.clear()
 
     @property
     def unit(self) -> Unit:
@@ -92,7 +110,7 @@ class Shrinker:
         if unit not in self._spaces:
             self.cost_model.require(unit, {choice.model for choice in self.plan.allocation.choices})
             unlimited = Budget(sys.float_info.max / 2, unit)
-            space = Space.build(self.plan.task, Lengths(self.plan.task.file), self.cost_model, unlimited)
+            space = Space.build(self.plan.task, self._lengths, self.cost_model, unlimited)
             self._spaces[unit] = space, self._scale(space, unit)
         return self._spaces[unit]
 
@@ -110,6 +128,25 @@ class Shrinker:
             same = [c for c in choices if c.model == now.model and _no_more(c.below, now.below)]
             found.append(min(same or [now], key=lambda c: (space.cost_of(c), c.below or 0.0)))
         return space.distinct(Allocation(tuple(found)))
+
+
+def _fitted_lengths(plan: Plan, cost_model: CostModel) -> Lengths:
+    """Return the task's lengths, all prompts and all completions scaled to what the plan was measured to take."""
+    prior, measured = Lengths.of_task(plan.task), plan.cost_per_problem
+    if measured is None:
+        return prior
+    on = [choice for choice in plan.allocation.choices if choice.below != 0]
+    expected = total(prior.expected(cost_model, choice) for choice in on)
+    ratios: dict[Part, float] = {
+        "prefill": measured.prefill_tokens / (expected.prefill_tokens or 1),
+        "decode": measured.decode_tokens / (expected.decode_tokens or 1),
+    }
+    scaled = {
+        (part, choice.stage, choice.model): max(1.0, ratio * prior.mean(choice.stage, choice.model, part))
+        for choice in on
+        for part, ratio in ratios.items()
+    }
+    return Lengths.of_task(plan.task, recorded=scaled)
 
 
 def _no_more(below: float | None, now: float | None) -> bool:
