@@ -48,7 +48,7 @@ def _n_run(trial: Trial) -> int:
 
 def _steps(record: RunRecord) -> Iterator[Step]:
     """Give the state of the search after each trial, in the order in which they ended; the first of a number counts."""
-    unit = spending_unit(record.unit)
+    unit, begun = spending_unit(record.unit), record.state.started.get("at")
     best: Trial | None = None
     seen: set[int] = set()
     n_paid = n_reused = 0
@@ -67,6 +67,7 @@ def _steps(record: RunRecord) -> Iterator[Step]:
             spent=_spent(event, unit),
             n_paid=n_paid,
             n_reused=n_reused,
+            after_s=None if begun is None or event.get("at") is None else max(0.0, event["at"] - begun),
         )
 
 

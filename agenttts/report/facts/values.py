@@ -279,7 +279,10 @@ class Money:
 
 @dataclass(frozen=True)
 class Predicted:
-    """A prediction of a fit, with its 95 % interval; of the expected score on problems like the search problems."""
+    """A prediction of a fit, with its 95 % interval: of the expected score on the search problems.
+
+    How much harder or easier other problems are comes on top.
+    """
 
     mean: float
     low: float
@@ -418,6 +421,8 @@ class Step:
     n_paid: int
     """Draws that trials had paid for by then."""
     n_reused: int
+    after_s: float | None
+    """Seconds since the run was begun, pauses included; `None`: an older log does not tell."""
 
 
 @dataclass(frozen=True)
