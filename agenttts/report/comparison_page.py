@@ -19,6 +19,7 @@ from agenttts.report.pages import (
     COLOURS,
     DASHES,
     MARKS,
+    amounts_axis,
     band,
     escaped,
     figure,
@@ -130,8 +131,8 @@ def _curve_figure(identity: str, title: str, comparison: Comparison, axis: Axis,
     data: list[Figure] = []
     for place, curve in enumerate(curves(comparison, axis)):
         data += _traces(place, curve)
-    scale = {"type": "log"} if axis == "spend" and _is_wide(comparison) else {}
-    return figure(identity, title, data, {**titled(x), **scale}, titled(f"{y}, median and band"))
+    across = amounts_axis(x, _spends(comparison)) if axis == "spend" else titled(x)
+    return figure(identity, title, data, across, titled(f"{y}, median and band"))
 
 
 def _traces(place: int, curve: Curve) -> list[Figure]:
@@ -174,16 +175,14 @@ def _reached_figure(comparison: Comparison, unit: str) -> Figure:
                 "marker": {"symbol": MARKS[place % len(MARKS)], "size": 5},
             }
         )
-    x = {**titled(f"{unit} spent"), **({"type": "log"} if _is_wide(comparison) else {})}
+    x = amounts_axis(f"{unit} spent", _spends(comparison))
     return figure(
         "reached", "Share of runs at the target", data, x, {**titled("share of runs"), "range": [0, 1.05]}
     )
 
 
-def _is_wide(comparison: Comparison) -> bool:
-    """Spends lie so far apart that only their logarithms can be read."""
-    spends = [value for record in comparison.records for value in record.spend if value > 0]
-    return bool(spends) and max(spends) > 10 * min(spends)
+def _spends(comparison: Comparison) -> list[float]:
+    return [value for record in comparison.records for value in record.spend]
 
 
 def _to_target(run: RunRecord, threshold: float) -> float:

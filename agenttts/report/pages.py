@@ -14,10 +14,11 @@ import gzip
 import hashlib
 import html
 import json
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from math import ceil, floor, log10
 from typing import Any
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "MARKS",
     "Figure",
     "Part",
+    "amounts_axis",
     "band",
     "chart",
     "details",
@@ -47,6 +49,8 @@ __all__ = [
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#7f6fbf", "#808080")
 """Told apart by most kinds of sight, on light and dark ground; after Okabe and Ito."""
 DASHES = ("solid", "dash", "dot", "dashdot")
+FAR_APART = 10
+"""Amounts so many times apart can only be read by their logarithms."""
 MARKS = ("circle", "square", "diamond", "triangle-up", "x", "star")
 
 BUNDLE = "plotly-cartesian.min.js.gz"
@@ -223,6 +227,16 @@ def band(
         {**edge, "y": list(low)},
         {**edge, "y": list(high), "fill": "tonexty", "fillcolor": f"{colour}2e"},
     ]
+
+
+def amounts_axis(text: str, values: Iterable[float]) -> dict[str, Any]:
+    """Return an axis of amounts: logarithmic, with a mark at 1, 2 and 5 of each power of ten, where they lie far apart."""
+    known = [value for value in values if value > 0]
+    if not known or max(known) < FAR_APART * min(known):
+        return {**titled(text), "rangemode": "tozero"}
+    powers = range(floor(log10(min(known))), ceil(log10(max(known))) + 1)
+    marks = [float(f"{digit}e{power}") for power in powers for digit in (1, 2, 5)]
+    return {**titled(text), "type": "log", "tickvals": marks, "ticktext": [f"{mark:,.10g}" for mark in marks]}
 
 
 def upright(x: float) -> Figure:

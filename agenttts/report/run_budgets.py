@@ -9,6 +9,7 @@ from agenttts.report.pages import (
     MARKS,
     Figure,
     Part,
+    amounts_axis,
     band,
     chart,
     escaped,
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["budgets_part"]
 
 TITLE = "What more or less budget would buy"
-WIDE = 8
-"""Budgets so many times apart are drawn by their logarithm."""
 
 
 def budgets_part(facts: RunFacts) -> Part:
@@ -72,7 +71,7 @@ def _nearest(curve: BudgetCurve, budget: float) -> BudgetPoint | None:
 
 def _says(facts: RunFacts) -> str:
     return (
-        f"Best score by budget a problem: the line and its area are predictions with 95 % intervals, the squares what was "
+        f"Best score by budget a problem: the line and its area are predictions with 95% intervals, the squares what was "
         f"measured of the best trial that costs no more; the dashed upright line is the budget of {facts.head.budget}."
     )
 
@@ -111,13 +110,10 @@ def _figure(facts: RunFacts, curve: BudgetCurve) -> Figure:
             }
         )
     data.append(_measured(curve))
-    budgets = [one.budget for one in curve.points if one.budget > 0]
-    wide = bool(budgets) and max(budgets) > WIDE * min(budgets)
-    axis = {
-        **titled(f"budget, {escaped(facts.head.budget.unit.label)} a problem"),
-        **({"type": "log"} if wide else {}),
-    }
-    made = figure("budgets-plot", "Score against budget", data, axis, titled("score"))
+    x_axis = amounts_axis(
+        f"budget, {escaped(facts.head.budget.unit.label)} a problem", (one.budget for one in curve.points)
+    )
+    made = figure("budgets-plot", "Score against budget", data, x_axis, titled("score"))
     made["layout"]["shapes"] = [upright(facts.head.budget.amount)]
     return made
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from agenttts.budgets.cost import Unit
 from agenttts.report.pages import (
     COLOURS,
     Figure,
@@ -124,7 +125,7 @@ def _by_spend(facts: RunFacts) -> list[Figure]:
     line = best_line(facts.course.steps, "best so far", 0, by_spend=True)
     if not line["x"]:
         return []
-    x = titled(f"{escaped(facts.course.spent_unit)} paid")
+    x = titled(f"{escaped(Unit(facts.course.spent_unit).label)} paid")
     return [figure("spend-plot", "Best so far against spend", [line], x, titled("score, search problems"))]
 
 
@@ -141,7 +142,14 @@ def _leaders(facts: RunFacts) -> str:
         for step, before in _changes(facts.course.steps)
         if before != step.best
     ]
-    head = ["after trial", "best", "score", f"paid, {facts.course.spent_unit}", "draws paid", "draws reused"]
+    head = [
+        "after trial",
+        "best",
+        "score",
+        f"paid, {Unit(facts.course.spent_unit).label}",
+        "draws paid",
+        "draws reused",
+    ]
     return table(head, rows, label="When the lead changed", right=range(6))
 
 

@@ -10,6 +10,7 @@ from agenttts.report.pages import (
     MARKS,
     Figure,
     Part,
+    amounts_axis,
     chart,
     escaped,
     figure,
@@ -41,8 +42,6 @@ STANDINGS = {
     "beaten": "surely beaten",
     "apart": "nothing can be said",
 }
-WIDE = 20
-"""Costs so many times apart are drawn by their logarithm."""
 
 
 def frontier_part(facts: RunFacts) -> Part:
@@ -92,7 +91,7 @@ def _says(facts: RunFacts) -> str:
     ]
     return (
         f"Score of {len(facts.trials):,} trials against cost a problem; {len(best)} are on the frontier, from "
-        f"{' to '.join(ends) or 'none'}. Upright lines are 95 % intervals; the dashed line is the budget."
+        f"{' to '.join(ends) or 'none'}. Upright lines are 95% intervals; the dashed line is the budget."
     )
 
 
@@ -115,9 +114,8 @@ def _figure(facts: RunFacts) -> Figure:
         *_winner(facts),
     ]
     costs = [one.charged for one in facts.trials if one.score is not None and one.charged > 0]
-    wide = bool(costs) and max(costs) > WIDE * min(costs)
     unit = escaped(facts.head.budget.unit.label)
-    x = {**titled(f"{unit} a problem"), **({"type": "log"} if wide else {"rangemode": "tozero"})}
+    x = amounts_axis(f"{unit} a problem", costs)
     made = figure(
         "frontier-plot",
         "Score against cost",
@@ -206,7 +204,7 @@ def _row(facts: RunFacts, point: FrontierPoint) -> list[str]:
         str(point.trial),
         *stages,
         amount_text(point.charged),
-        "" if point.saves is None or is_winner else f"{point.saves:+.0%}",
+        "" if point.saves is None or is_winner else f"{point.saves:.0%}",
         score_text(point.score),
         "the winner" if is_winner else difference_text(point.behind_winner),
         STANDINGS[point.standing] + over,

@@ -177,7 +177,7 @@ def _saturation_words(measured: Sequence[Saturation], n_drawn: int) -> str:
         if flat
         else "Nowhere is it sure that more samples gain nothing."
     )
-    return f"{n_drawn} curves, with 95 % intervals. {told}"
+    return f"{n_drawn} curves, with 95% intervals. {told}"
 
 
 def _saturation_table(measured: Sequence[Saturation], fitted: Sequence[StageCurve]) -> str:

@@ -48,7 +48,7 @@ def trials_part(facts: RunFacts) -> Part:
         is_long=True,
         places=[f"trial-{one.number}" for one in trials],
     )
-    source = f"{measured_text(facts.head, 'on the search problems')} Low and high are the ends of 95 % intervals over problems; paid and reused count draws."
+    source = f"{measured_text(facts.head, 'on the search problems')} Low and high are the ends of 95% intervals over problems; paid and reused count draws."
     left = len(facts.trials) - len(trials)
     more = (
         [paragraph(f"{left:,} later trials are left out; agenttts export has all.", "soft")]

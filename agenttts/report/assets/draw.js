@@ -10,10 +10,14 @@ function drawOne(figure) {
   Object.assign(layout, {paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: {color: ink, family: "system-ui, sans-serif", size: narrow.matches ? 11 : 13}});
   // A legend at the side leaves no room for the plot on a phone.
-  if (narrow.matches) Object.assign(layout.legend, {orientation: "h", x: 0, y: -0.25, yanchor: "top"});
+  if (narrow.matches) {
+    Object.assign(layout.legend, {orientation: "h", x: 0, y: -0.25, yanchor: "top"});
+    layout.dragmode = false; // a finger on a chart scrolls the page
+    layout.margin.r = 8;
+  }
   const place = document.getElementById(figure.id);
   if (!place.classList.contains("js-plotly-plot")) place.textContent = "";
-  Plotly.react(place, figure.data, layout, {responsive: true, displaylogo: false});
+  Plotly.react(place, figure.data, layout, {responsive: true, displayModeBar: false});
 }
 
 function draw() {
