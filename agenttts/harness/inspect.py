@@ -26,7 +26,8 @@ def agenttts() -> type[ModelAPI]:
     """Plans as models: `agenttts/` before the path of a plan, of a run's folder, or the name of a run.
 
     `--model-base-url` takes every model of the plan from that endpoint. `-M` takes `fields` (where the fields of a
-    problem are, as in `text:user`), `store` (database URL that keeps draws) and `trust`.
+    problem are, as in `text:user`), `content` (`answer`: say what was read out of the selected sample, in place of its
+    text), `store` (database URL that keeps draws) and `trust`.
     """
     from agenttts.harness.inspect_model import PlanModel
 
@@ -37,6 +38,7 @@ def agenttts() -> type[ModelAPI]:
 def plan(
     plan: str,
     fields: str | Mapping[str, str] | None = None,
+    content: str = "text",
     endpoint: str | None = None,
     store: str | None = None,
     trust: bool = False,
@@ -49,13 +51,14 @@ def plan(
     Args:
         plan: As the model of that name takes it.
         fields: Where other fields are, e.g. `question:user;context:row.passages`; `row` is the metadata.
+        content: `text` of the selected sample, or the `answer` that was read out of it.
         endpoint: Take every model from this OpenAI-compatible base URL.
         store: Database URL that keeps draws.
         trust: Allow the Python functions that the plan's task names to run.
     """
     from agenttts.harness.inspect_model import plan_solver
 
-    return plan_solver(plan, endpoint, fields=fields, store=store, trust=trust)
+    return plan_solver(plan, endpoint, fields=fields, content=content, store=store, trust=trust)
 
 
 @scorer(metrics=[mean(), stderr()])

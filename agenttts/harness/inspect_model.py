@@ -32,7 +32,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 from agenttts.errors import InputError
 from agenttts.harness.loops import PerLoop
-from agenttts.harness.plans import Reading, find_plan, reply_text
+from agenttts.harness.plans import Reading, check_content, find_plan, reply_text
 from agenttts.models.base import Message, Role
 from agenttts.pipeline.base import Problem
 from agenttts.pipeline.bill import bill_of, tokens_of
@@ -63,6 +63,7 @@ class PlanModel(ModelAPI):
         api_key: str | None = None,
         config: GenerateConfig = GenerateConfig(),  # noqa: B008 - the signature of inspect_ai
         fields: str | Mapping[str, str] | None = None,
+        content: str = "text",
         store: str | None = None,
         trust: bool = False,
         **unknown: Any,
@@ -71,13 +72,15 @@ class PlanModel(ModelAPI):
         if unknown:
             raise PrerequisiteError(
                 f"agenttts/{model_name}: unknown model arguments {', '.join(unknown)}; "
-                "known: fields, store, trust"
+                "known: content, fields, store, trust"
             )
         try:
             self.plan = find_plan(model_name, trust=trust, endpoint=base_url)
             self._reading = Reading.of(self.plan, fields)
+            check_content(content)
         except InputError as error:
             raise PrerequisiteError(str(error)) from error
+        self._content = content
         self._opened = PerLoop(lambda: self.plan.open(store=store))
         self._asked: Counter[tuple[int, bytes]] = Counter()
         self._told: set[str] = set()
@@ -146,7 +149,9 @@ class PlanModel(ModelAPI):
 
     def _output(self, answer: PlanAnswer) -> ModelOutput:
         tokens = tokens_of(answer)
-        output = ModelOutput.from_content(model=self.model_name, content=reply_text(answer))
+        output = ModelOutput.from_content(
+            model=self.model_name, content=reply_text(self.plan, answer, self._content)
+        )
         output.usage = ModelUsage(
             input_tokens=tokens.prefill, output_tokens=tokens.decode, total_tokens=tokens.total
         )
@@ -175,11 +180,12 @@ def plan_solver(
     endpoint: str | None,
     *,
     fields: str | Mapping[str, str] | None,
+    content: str,
     store: str | None,
     trust: bool,
 ) -> Solver:
     """Return the solver; see `agenttts.harness.inspect.plan`."""
-    model = get_model(f"{KEY}/{plan}", base_url=endpoint, store=store, trust=trust)
+    model = get_model(f"{KEY}/{plan}", base_url=endpoint, content=content, store=store, trust=trust)
     try:
         reading = Reading.of(cast("PlanModel", model.api).plan, fields)
     except InputError as error:

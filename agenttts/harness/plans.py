@@ -14,7 +14,7 @@ from agenttts.pipeline.base import Problem
 from agenttts.pipeline.messages import fields_from_messages, fields_read, mapping_faults, parse_mapping
 from agenttts.pipeline.plan import Plan, PlanAnswer
 
-__all__ = ["ROW", "Reading", "find_plan", "reply_text"]
+__all__ = ["ROW", "Reading", "check_content", "find_plan", "reply_text"]
 
 ROW = "row."
 """Before the name of a column of the harness's own data set, as the source of a field."""
@@ -38,11 +38,27 @@ def find_plan(name: str | Path, *, trust: bool = False, endpoint: str | None = N
     return load_plan(place, trust=trust, endpoint=endpoint)
 
 
-def reply_text(answer: PlanAnswer) -> str:
-    """Return what a plan says: the text of the selected sample, or the answer where there is no such text."""
-    if answer.text:
-        return answer.text
-    return "" if answer.answer is None else str(answer.answer)
+def reply_text(plan: Plan, answer: PlanAnswer, content: str) -> str:
+    """Return what a plan says.
+
+    Args:
+        plan: What answered.
+        answer: What it made of a problem.
+        content: `text`: the text of the selected sample; `answer`: what was read out of it.
+    """
+    from agenttts.serve.telling import text_of
+
+    return text_of(answer.stages[plan.task.scored_stage], "answer" if content == "answer" else "text")
+
+
+def check_content(content: str) -> None:
+    """Refuse what is none of the two.
+
+    Raises:
+        InputError: It is neither `text` nor `answer`.
+    """
+    if content not in {"text", "answer"}:
+        raise InputError(f"content: expected text or answer, got {content!r}")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What answering a problem took, as plain data: for replies of a served plan and for the logs of harnesses. Pure.
+"""What answering a problem took, as plain data for the logs of harnesses. Pure.
 
 Token totals are over all calls of all stages, verifiers and critics included; a prompt counts once, however many
 samples answered it. Unknown costs are `None`, never 0.
@@ -6,19 +6,21 @@ samples answered it. Unknown costs are `None`, never 0.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from math import isfinite
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agenttts.budgets.cost import Cost, total
+from agenttts.budgets.cost import Cost
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from agenttts.pipeline.base import StageOutput
+    from agenttts.pipeline.base import Charge, StageChoice, StageOutput
     from agenttts.pipeline.plan import Plan, PlanAnswer
 
 __all__ = ["Tokens", "bill_of", "cost_to_json", "sum_of_bills", "tokens_of"]
+
+LONGEST = 10_000
+"""Characters that are kept of an answer that JSON cannot hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,72 +30,102 @@ class Tokens:
     prefill: int
     decode: int
 
+    @classmethod
+    def of(cls, charges: Iterable[Charge]) -> Tokens:
+        """Return those of calls."""
+        usages = [charge.usage for charge in charges]
+        return cls(
+            sum(usage.prefill_tokens for usage in usages), sum(sum(usage.decode_tokens) for usage in usages)
+        )
+
     @property
     def total(self) -> int:
         """Both together."""
         return self.prefill + self.decode
 
+    def to_json(self) -> dict[str, int]:
+        """Return plain data."""
+        return {"prefill": self.prefill, "decode": self.decode}
+
 
 def tokens_of(answer: PlanAnswer) -> Tokens:
     """Return the tokens of all calls that an answer took."""
-    return Tokens(
-        prefill=sum(charge.usage.prefill_tokens for charge in answer.usage),
-        decode=sum(sum(charge.usage.decode_tokens) for charge in answer.usage),
-    )
+    return Tokens.of(answer.usage)
 
 
 def bill_of(plan: Plan, answer: PlanAnswer) -> dict[str, Any]:
     """Return an answer with its cost, tokens and stages, JSON-able.
 
-    Stages hold what was chosen and what it cost, not the texts of samples.
+    Stages tell what was chosen and what it cost, not the texts of samples.
     """
-    tokens = tokens_of(answer)
-    models = {choice.stage: choice.model for choice in plan.allocation.choices}
+    choices = {choice.stage: choice for choice in plan.allocation.choices}
     return {
         "answer": _plain(answer.answer),
+        "allocation": str(plan.allocation),
         "cost": cost_to_json(answer.cost),
-        "tokens": {"prefill": tokens.prefill, "decode": tokens.decode},
-        "n_calls": len(answer.usage),
-        "stages": {
-            name: {"model": models.get(name)} | _stage(output, answer.stage_costs.get(name))
+        "tokens": tokens_of(answer).to_json(),
+        "calls": len(answer.usage),
+        "stages": [
+            _stage(name, output, choices.get(name), answer.stage_costs.get(name, Cost()))
             for name, output in answer.stages.items()
-        },
+        ],
     }
 
 
 def cost_to_json(cost: Cost) -> dict[str, float | None]:
     """Return a charged cost with a unit in each name."""
-    return asdict(cost)
-
-
-def sum_of_bills(bills: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Return cost, tokens and calls of several bills together, and how many they are."""
-    bills = list(bills)
     return {
-        "n": len(bills),
-        "cost": cost_to_json(total(Cost(**bill["cost"]) for bill in bills)),
-        "tokens": {kind: sum(int(bill["tokens"][kind]) for bill in bills) for kind in ("prefill", "decode")},
-        "n_calls": sum(int(bill["n_calls"]) for bill in bills),
+        "gflops": None if cost.flops is None else cost.flops * 1e-9,
+        "usd": cost.usd,
+        "prefill_tokens": cost.prefill_tokens,
+        "decode_tokens": cost.decode_tokens,
     }
 
 
-def _stage(output: StageOutput, cost: Cost | None) -> dict[str, Any]:
-    said: dict[str, Any] = {
+def sum_of_bills(bills: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return cost, tokens and calls of several bills together, and how many they are."""
+    units = cost_to_json(Cost())
+    return {
+        "answers": len(bills),
+        "cost": {unit: _sum(bill["cost"][unit] for bill in bills) for unit in units},
+        "tokens": {kind: sum(bill["tokens"][kind] for bill in bills) for kind in ("prefill", "decode")},
+        "calls": sum(bill["calls"] for bill in bills),
+    }
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    total = 0.0
+    for value in values:
+        if value is None:
+            return None
+        total += value
+    return total
+
+
+def _stage(name: str, output: StageOutput, choice: StageChoice | None, cost: Cost) -> dict[str, Any]:
+    """Return what one stage did; of a function or a test only its name and answer."""
+    if choice is None:
+        return {"stage": name, "answer": _plain(output.answer)}
+    return {
+        "stage": name,
         "answer": _plain(output.answer),
-        "n_samples": 0 if output.skipped else len(output.answers),
+        "model": choice.model,
+        "n_samples": choice.n_samples,
+        "select": choice.select,
+        "skipped": output.skipped,
+        "drawn": 0 if output.skipped else len(output.answers),
+        "unparsed": sum(answer is None for answer in output.answers),
         "selected": output.selected,
-        "cost": None if cost is None else cost_to_json(cost),
-        "notes": list(output.notes),
+        "unscored": output.judged.n_unscored,
+        "cost": cost_to_json(cost),
+        "tokens": Tokens.of(output.charges).to_json(),
     }
-    return said | ({"skipped": True} if output.skipped else {})
 
 
 def _plain(value: Any) -> Any:
-    """Return an answer as JSON knows it; what JSON does not know as text."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not isfinite(value):
-        return str(value)
-    return value if value is None or isinstance(value, str | int | float) else str(value)
+    """Return a value that JSON can hold; of a function it may be anything."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return str(value)[:LONGEST]
+    return value

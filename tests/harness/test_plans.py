@@ -10,6 +10,7 @@ from agenttts.budgets.cost import Cost
 from agenttts.errors import InputError, PlanError
 from agenttts.harness.plans import Reading, find_plan, reply_text
 from agenttts.models.base import Message
+from agenttts.pipeline.base import StageOutput
 from agenttts.pipeline.plan import PlanAnswer
 from tests.tiny_plan import save_tiny_plan, tiny_plan
 
@@ -80,7 +81,8 @@ def test_an_unknown_source_is_refused(fields):
 
 
 def test_an_answer_without_a_text_is_said_as_it_is():
-    answer = PlanAnswer(27, "", {}, Cost(), ())
-    assert reply_text(answer) == "27"
-    assert reply_text(replace(answer, text="it is 27")) == "it is 27"
-    assert reply_text(replace(answer, answer=None)) == ""
+    said = []
+    for output in (StageOutput(27), StageOutput(27, "it is 27"), StageOutput(None)):
+        answer = PlanAnswer(output.answer, output.text, {"solve": output}, Cost(), ())
+        said.append([reply_text(tiny_plan(), answer, content) for content in ("text", "answer")])
+    assert said == [["27", "27"], ["it is 27", "27"], ["", ""]]
