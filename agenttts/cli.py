@@ -38,6 +38,7 @@ from agenttts._cli.options import (
 )
 from agenttts._cli.paper_command import paper
 from agenttts._cli.record_commands import record_app
+from agenttts._cli.starting_commands import init
 from agenttts._cli.verifiers_commands import verifiers_app
 
 __all__ = ["app", "main"]
@@ -74,6 +75,9 @@ def _common(
     ] = False,
 ) -> None:
     """Shared by all commands."""
+
+
+app.command(epilog=_EXIT_CODES)(init)
 
 
 @app.command(epilog=_EXIT_CODES)

@@ -1,0 +1,91 @@
+"""Which models an OpenAI-compatible endpoint serves: its list at `/models`. What it says is never trusted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from agenttts.errors import AuthenticationError, NotServedError, ProviderUnavailableError
+from agenttts.models.failures import clean
+from agenttts.models.openai_client import NO_KEY, without_secrets
+
+if TYPE_CHECKING:
+    import httpx2
+
+__all__ = ["listed_models"]
+
+MOST_BYTES = 8 << 20
+MOST_MODELS = 5000
+LONGEST_NAME = 300
+
+
+async def listed_models(base_url: str, key: str = NO_KEY, *, timeout_s: float = 5.0) -> tuple[str, ...]:
+    """Return the names of the models that an endpoint lists, in its order, each once.
+
+    Args:
+        base_url: Of the API, e.g. `http://localhost:8000/v1`.
+        key: Sent as a bearer token. Redirections are not followed, so that it goes nowhere else.
+        timeout_s: Deadline of the whole request.
+
+    Raises:
+        AuthenticationError: The key is wrong or missing.
+        NotServedError: There is no list at this address.
+        ProviderUnavailableError: No connection, no reply in time, or one that cannot be read.
+    """
+    place = f"{without_secrets(base_url)}/models"
+    status, body = await _fetched(f"{base_url.rstrip('/')}/models", key, place, timeout_s)
+    if status in {401, 403}:
+        raise AuthenticationError(f"{place}: HTTP {status}: the key is wrong or missing", endpoint=place)
+    if status in {404, 405, 501}:
+        raise NotServedError(
+            f"{place}: HTTP {status}: there is no list of models; does the address lack /v1?", endpoint=place
+        )
+    if status != 200:
+        said = clean(body[:500].decode("utf-8", "replace"), key if key != NO_KEY else None)
+        raise ProviderUnavailableError(f"{place}: HTTP {status}: {said}", endpoint=place)
+    return _names(body, place)
+
+
+async def _fetched(url: str, key: str, place: str, timeout_s: float) -> tuple[int, bytes]:
+    import asyncio
+
+    import httpx2
+
+    headers = {"Authorization": f"Bearer {key}"}
+    try:
+        async with (
+            asyncio.timeout(timeout_s),
+            httpx2.AsyncClient(timeout=timeout_s) as client,
+            client.stream("GET", url, headers=headers) as response,
+        ):
+            return response.status_code, await _read(response)
+    except (TimeoutError, httpx2.TimeoutException) as error:
+        raise ProviderUnavailableError(f"{place}: no reply within {timeout_s:g} s", endpoint=place) from error
+    except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError) as error:
+        cause = clean(str(error) or type(error).__name__, key if key != NO_KEY else None)
+        raise ProviderUnavailableError(f"{place}: no connection: {cause}", endpoint=place) from error
+
+
+async def _read(response: httpx2.Response) -> bytes:
+    received = bytearray()
+    async for part in response.aiter_bytes():
+        received += part
+        if len(received) > MOST_BYTES:
+            break
+    return bytes(received)
+
+
+def _names(body: bytes, place: str) -> tuple[str, ...]:
+    try:
+        data: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        data = None
+    entries = data.get("data") if isinstance(data, Mapping) else data
+    if not isinstance(entries, list):
+        raise ProviderUnavailableError(
+            f"{place}: the reply is no list of models; is this an OpenAI-compatible endpoint?", endpoint=place
+        )
+    found = (entry.get("id") for entry in entries[:MOST_MODELS] if isinstance(entry, Mapping))
+    names = (name for name in found if isinstance(name, str) and 0 < len(name) <= LONGEST_NAME)
+    return tuple(dict.fromkeys(name for name in names if name.isprintable() and name.strip() == name))
