@@ -198,21 +198,44 @@ ALLOCATORS: Mapping[str, str] = {
 
 
 def make_allocator(name: str, options: AllocatorOptions | None = None) -> Allocator | ConversingAllocator:
-    """Return the allocator of that name.
+    """Return the allocator of that name; `module:Class` names one that does not come with the package.
+
+    Its module is imported, so it runs: who names one has decided to trust it.
 
     Raises:
         InputError: There is none, or it does not know a switch.
     """
-    place = ALLOCATORS.get(name)
-    if place is None:
-        near = difflib.get_close_matches(name, ALLOCATORS, n=1)
-        hint = f" Did you mean `{near[0]}`?" if near else ""
-        raise InputError(f"allocator {name!r} is unknown; there are {', '.join(sorted(ALLOCATORS))}.{hint}")
-    module, _, attribute = place.partition(":")
-    kind = getattr(importlib.import_module(module), attribute)
+    kind = _own(name) if ":" in name else _registered(name)
     options = options or AllocatorOptions()
     if hasattr(kind, "build"):
         return cast("Allocator | ConversingAllocator", kind.build(options))
     if options.switches:
         raise InputError(f"allocator {name!r} has no switches; given: {', '.join(options.switches)}")
     return cast("Allocator | ConversingAllocator", kind())
+
+
+def _registered(name: str) -> Any:
+    place = ALLOCATORS.get(name)
+    if place is None:
+        near = difflib.get_close_matches(name, ALLOCATORS, n=1)
+        hint = f" Did you mean `{near[0]}`?" if near else ""
+        raise InputError(
+            f"allocator {name!r} is unknown; there are {', '.join(sorted(ALLOCATORS))}, and `module:Class` for one of "
+            f"your own.{hint}"
+        )
+    module, _, attribute = place.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _own(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    try:
+        kind = getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # the user's code may raise anything
+        raise InputError(
+            f"allocator {name!r} cannot be imported: {type(error).__name__}: {error}. Expected `module:Class`, of a "
+            "module that Python finds: installed, or in a folder that PYTHONPATH names"
+        ) from error
+    if not any(callable(getattr(kind, method, None)) for method in ("propose", "converse")):
+        raise InputError(f"allocator {name!r}: expected a class with a method `propose` or `converse`")
+    return kind
