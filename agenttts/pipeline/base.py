@@ -191,8 +191,6 @@ class Rollout:
     """Score of every single sample of those stages, shape (n_samples,)."""
     costs: Mapping[str, Cost] = field(default_factory=dict)
     """Charged cost by LLM stage."""
-    parts: Mapping[str, tuple[CostPart, ...]] = field(default_factory=dict)
-    """The same by model and purpose; empty where nobody has divided it."""
     failure: Failure | None = None
     n_paid: int = 0
     """Draws paid for by this pass."""
@@ -213,3 +211,5 @@ class Rollout:
     """The task's `measures` by name, for those that have a value; empty where none were taken."""
     unmeasured: Mapping[str, str] = field(default_factory=dict)
     """Why the others have none."""
+    parts: Mapping[str, tuple[CostPart, ...]] = field(default_factory=dict)
+    """`costs` by model and purpose; empty where nobody has divided it."""

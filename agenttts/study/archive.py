@@ -134,8 +134,6 @@ class Trial:
     """Mean charged cost of a scored problem, in the unit of the budget."""
     costs: Mapping[str, Cost] = field(default_factory=dict)
     """Mean charged cost of a scored problem by stage."""
-    parts: Mapping[str, tuple[CostPart, ...]] = field(default_factory=dict)
-    """The same by model and purpose, reading and writing apart. Older logs lack it."""
     stage_scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Stage -> problem id -> score of the selected answer, for stages with gold."""
     sample_scores: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
@@ -179,6 +177,8 @@ class Trial:
     gold and drew several samples."""
     measured: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Stage that runs on a condition -> problem id -> what its `when` measured, where that is known."""
+    parts: Mapping[str, tuple[CostPart, ...]] = field(default_factory=dict)
+    """`costs` by model and purpose, reading and writing apart. Older logs lack it."""
 
     @cached_property
     def score(self) -> float:

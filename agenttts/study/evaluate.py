@@ -65,8 +65,6 @@ class Evaluation:
     failures: tuple[ProblemFailure, ...] = ()
     costs: Mapping[str, Cost] = field(default_factory=dict)
     """Mean charged cost of a scored problem by stage."""
-    parts: Mapping[str, tuple[CostPart, ...]] = field(default_factory=dict)
-    """The same by model and purpose; empty where the rollouts do not tell."""
     stage_scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     sample_scores: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
     verifier_scores: Mapping[str, Mapping[str, tuple[float | None, ...]]] = field(default_factory=dict)
@@ -98,6 +96,8 @@ class Evaluation:
     """The task's `measures`: name -> problem id -> value, over scored problems; empty where none were taken."""
     unmeasured: Mapping[str, Unmeasured] = field(default_factory=dict)
     """Of each measure the scored problems without a value; those that all have one are left out."""
+    parts: Mapping[str, tuple[CostPart, ...]] = field(default_factory=dict)
+    """`costs` by model and purpose; empty where the rollouts do not tell."""
 
     @property
     def n_problems(self) -> int:
