@@ -89,7 +89,9 @@ class InsightTask:
             sample_scores[choice.stage] = _by_problem(map(tuple, samples.astype(float).tolist()))
         scores = stage_scores[allocation.choices[-1].stage]
         cost = self.space.cost(allocation)
-        return Trial(number, allocation, "ok", scores, cost, {}, stage_scores, sample_scores)
+        return Trial(
+            number, allocation, "ok", scores, cost, stage_scores=stage_scores, sample_scores=sample_scores
+        )
 
     def _stream(self, name: str) -> np.random.Generator:
         return np.random.default_rng([self.seed, zlib.crc32(name.encode())])

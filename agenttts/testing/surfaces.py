@@ -119,7 +119,9 @@ class SimulatedTask:
             sample_scores[choice.stage] = {f"p{i}": row for i, row in enumerate(rows)}
         cost = self.space.cost(allocation)
         scores = _by_problem(right.astype(float))
-        return Trial(number, allocation, "ok", scores, cost, {}, stage_scores, sample_scores)
+        return Trial(
+            number, allocation, "ok", scores, cost, stage_scores=stage_scores, sample_scores=sample_scores
+        )
 
     def truth(self, allocation: Allocation) -> float:
         """Return the expected score, from 20,000 problems."""
