@@ -22,6 +22,7 @@ from math import ceil, floor, log10
 from typing import Any
 
 __all__ = [
+    "BELOW",
     "COLOURS",
     "DASHES",
     "MARKS",
@@ -194,6 +195,10 @@ def figure(
     return {"id": identity, "title": title, "data": data, "layout": layout}
 
 
+BELOW = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
+"""A legend of many lines; plotly makes room for it."""
+
+
 def titled(text: str) -> dict[str, Any]:
     """Return an axis with a title."""
     return {"title": {"text": text}}
@@ -278,7 +283,8 @@ def chart(one: Figure, *, says: str, source: str, values: str = "") -> str:
 
 
 def _place(one: Figure, says: str) -> str:
-    return f'<div class="plot" id="{one["id"]}" role="img" aria-label="{escaped(says)}"></div>'
+    height = one["layout"]["height"]  # kept free, so that nothing moves when the chart comes
+    return f'<div class="plot" id="{one["id"]}" role="img" aria-label="{escaped(says)}" style="min-height: {height}px"></div>'
 
 
 # --- the whole -------------------------------------------------------------------------------------------------------

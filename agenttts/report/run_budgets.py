@@ -41,10 +41,10 @@ def budgets_part(facts: RunFacts) -> Part:
             "budgets", TITLE, tuple(parts or [paragraph("Nothing can be said of other budgets yet.")])
         )
     drawn = _figure(facts, curve)
-    source = f"{measured_text(facts.head, 'on the search problems')} {predicted_text(facts.head, curve.fit) if curve.fit else ''}"
+    source = f"{measured_text(facts.head, 'on the search problems')} {predicted_text(facts.head, curve.fit)}".strip()
     parts += [
         paragraph(_sentence(facts, curve)),
-        chart(drawn, says=_says(facts), source=source.strip(), values=_table(facts, curve)),
+        chart(drawn, says=_says(facts), source=source, values=_table(facts, curve)),
         paragraph(_caution(curve), "soft"),
     ]
     return Part("budgets", TITLE, tuple(parts), (drawn,))
@@ -54,12 +54,12 @@ def _sentence(facts: RunFacts, curve: BudgetCurve) -> str:
     budget = facts.head.budget
     here, half, twice = (_nearest(curve, budget.amount * factor) for factor in (1.0, 0.5, 2.0))
     told = [
-        f"{name} ({amount_text(one.budget)} {budget.unit.label}) {prediction_text(one.predicted)}"
-        for name, one in (("half the budget", half), ("this budget", here), ("twice the budget", twice))
+        f"{name}{amount_text(one.budget)} {budget.unit.label} {prediction_text(one.predicted)}"
+        for name, one in (("", half), ("this budget of ", here), ("", twice))
         if one is not None and one.predicted is not None
     ]
     if told:
-        return f"The fit predicts: {'; '.join(told)}."
+        return f"What the fit predicts for the best choice: for {'; for '.join(told)}."
     return "Nothing is predicted; what was tried is shown."
 
 
@@ -77,7 +77,10 @@ def _says(facts: RunFacts) -> str:
 
 
 def _caution(curve: BudgetCurve) -> str:
-    told = ["The best of many predictions, and the best of many trials, look a little better than they are."]
+    told = [] if curve.fit is None else [curve.fit.text]
+    told.append(
+        "The best of many predictions, and the best of many trials, look a little better than they are."
+    )
     if curve.n_choices:
         how = "" if curve.exact else "; more fit, and a search that is near exact chose them"
         told.append(f"{curve.n_choices:,} allocations were compared at the largest budget{how}.")

@@ -99,7 +99,7 @@ def _figure(facts: RunFacts, money: StageMoney) -> Figure:
     made = figure(
         "money-plot", "Cost of a problem by stage and kind", data, {"type": "category"}, titled(unit)
     )
-    made["layout"] |= {"barmode": "stack", "height": 320, "showlegend": True}
+    made["layout"] |= {"barmode": "stack", "height": 320, "bargap": 0.6, "showlegend": True}
     return made
 
 

@@ -90,31 +90,46 @@ def _about(facts: RunFacts, n_left: int) -> str:
 
 
 def _passes(facts: RunFacts) -> tuple[list[str], int]:
-    """Return the markup of as many passes as there is room for, and how many are left out."""
+    """Return the markup of as many problems as there is room for, and how many passes are left out."""
+    by_problem: dict[str, list[RolloutFact]] = {}
+    for one in facts.rollouts.passes:
+        by_problem.setdefault(one.problem_id, []).append(one)
     shown: list[str] = []
-    room = MOST_CHARACTERS
-    for place, one in enumerate(facts.rollouts.passes):
-        markup = _pass(facts, one)
+    room, n_left = MOST_CHARACTERS, 0
+    for problem, passes in by_problem.items():
+        markup = _problem(facts, problem, passes)
         room -= len(markup)
-        if room < 0:
-            return shown, len(facts.rollouts.passes) - place
-        shown.append(markup)
-    return shown, 0
+        if room >= 0:
+            shown.append(markup)
+        else:
+            n_left += len(passes)
+    return shown, n_left
+
+
+def _problem(facts: RunFacts, problem: str, passes: Sequence[RolloutFact]) -> str:
+    scores = "; ".join(f"{_who(facts, one)} {_score(one)}" for one in passes)
+    return details(f"Problem {cut(problem, 60)}: {scores}", [_pass(facts, one) for one in passes])
+
+
+def _who(facts: RunFacts, one: RolloutFact) -> str:
+    return "the winner" if one.trial == facts.answer.winner else f"trial {one.trial}"
+
+
+def _score(one: RolloutFact) -> str:
+    return "has no score" if one.score is None else f"scores {one.score:.2f}"
 
 
 def _pass(facts: RunFacts, one: RolloutFact) -> str:
-    score = "no score" if one.score is None else f"score {one.score:.2f}"
-    who = "the winner" if one.trial == facts.answer.winner else f"trial {one.trial}"
-    parts = [markup for stage in one.stages for markup in _stage(stage)]
-    if one.missing:
-        parts.insert(0, paragraph(one.missing, "note"))
-    return details(f"Problem {cut(one.problem_id, 60)}, {who}: {score}", parts)
+    who = _who(facts, one)
+    missing = [paragraph(one.missing, "note")] if one.missing else []
+    parts = [f"<h4>{who[:1].upper()}{who[1:]}</h4>", *missing]
+    return "".join([*parts, *(markup for stage in one.stages for markup in _stage(stage))])
 
 
 def _stage(stage: StagePass) -> Iterator[str]:
     score = "" if stage.score is None else f", score {stage.score:.2f}"
     ran = "" if stage.ran else " (did not run)"
-    yield f"<h4>{escaped(stage.choice)}{ran}</h4>"
+    yield f"<p><strong>{escaped(stage.choice)}</strong>{ran}</p>"
     if stage.prompt:
         told = "".join(
             f'<p class="soft">{escaped(role)}</p>{_text(text, LONGEST_PROMPT)}' for role, text in stage.prompt

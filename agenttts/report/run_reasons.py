@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from agenttts.report.pages import (
+    BELOW,
     COLOURS,
     DASHES,
     MARKS,
@@ -20,8 +21,8 @@ from agenttts.report.pages import (
     titled,
     whiskers,
 )
-from agenttts.report.run_words import difference_text, measured_text, predicted_text, prediction_text
-from agenttts.report.words import amount_text, share_text
+from agenttts.report.run_words import measured_text, predicted_text, prediction_text
+from agenttts.report.words import plural, share_text
 
 if TYPE_CHECKING:
     from agenttts.allocators.evidence import Estimate, Saturation
@@ -68,7 +69,7 @@ def _gains(facts: RunFacts) -> tuple[list[str], list[Figure]]:
         {"type": "category"},
         titled("gain"),
     )
-    drawn["layout"]["height"] = 300
+    drawn["layout"] |= {"height": 300, "bargap": 0.6}
     how = {
         "paired": "trials that differ in this stage alone, paired by problem",
         "regression": "regression over all trials, which other differences may blur",
@@ -123,6 +124,7 @@ def _saturation_chart(facts: RunFacts, place: int, stage: str) -> tuple[str, Fig
     source = measured_text(facts.head, "on the search problems")
     if fitted:
         source += f" Dashed lines: {predicted_text(facts.head, facts.reasons.fit)}"
+    drawn["layout"] |= {"legend": BELOW, "height": 460}
     values = _saturation_table(measured, fitted)
     return chart(drawn, says=_saturation_words(measured, len(names)), source=source, values=values), drawn
 
@@ -147,13 +149,14 @@ def _measured_line(place: int, one: Saturation) -> Figure:
         "error_y": _intervals(values),
         "mode": "lines+markers",
         "name": escaped(f"{one.model} {one.select}"),
+        "legendgroup": escaped(f"{one.model} {one.select}"),
         "line": {"color": COLOURS[place % len(COLOURS)]},
         "marker": {"symbol": MARKS[place % len(MARKS)], "size": 7},
     }
 
 
 def _fitted_lines(place: int, one: StageCurve) -> list[Figure]:
-    colour, name = COLOURS[place % len(COLOURS)], escaped(f"{one.model} {one.select}, predicted")
+    colour, name = COLOURS[place % len(COLOURS)], escaped(f"{one.model} {one.select}")
     x = [point.n_samples for point in one.points]
     known = [point.predicted for point in one.points]
     line = {
@@ -162,6 +165,7 @@ def _fitted_lines(place: int, one: StageCurve) -> list[Figure]:
         "mode": "lines",
         "name": name,
         "legendgroup": name,
+        "showlegend": False,
         "line": {"color": colour, "dash": DASHES[1]},
     }
     if one.chosen is None:
@@ -171,13 +175,17 @@ def _fitted_lines(place: int, one: StageCurve) -> list[Figure]:
 
 
 def _saturation_words(measured: Sequence[Saturation], n_drawn: int) -> str:
-    flat = [f"{one.model} {one.select} from {one.flat_from}" for one in measured if one.flat_from is not None]
+    flat = [
+        f"{one.model} {one.select} from {plural(one.flat_from, 'sample')} on"
+        for one in measured
+        if one.flat_from is not None
+    ]
     told = (
-        f"More samples surely gain less than 0.1: {', '.join(flat[:MOST_LINES])} on."
+        f"It is surely flat, so that more samples gain less than 0.1, for {'; '.join(flat[:MOST_LINES])}."
         if flat
         else "Nowhere is it sure that more samples gain nothing."
     )
-    return f"{n_drawn} curves, with 95% intervals. {told}"
+    return f"{plural(n_drawn, 'curve')}, with 95% intervals. {told}"
 
 
 def _saturation_table(measured: Sequence[Saturation], fitted: Sequence[StageCurve]) -> str:
@@ -231,27 +239,20 @@ def _others(facts: RunFacts) -> list[str]:
     others = facts.reasons.other_models
     if not others:
         return []
-    unit = facts.head.budget.unit.label
     head = [
         "stage",
         "model",
         "why not",
-        "one sample",
-        "chosen: one sample",
-        "trials",
-        "best",
-        "winner minus it",
+        "one sample of it",
+        "one of the chosen",
         "predicted at best",
-        f"for {unit}",
         "chance to be better",
     ]
-    source = f"{measured_text(facts.head, 'on the search problems')} {predicted_text(facts.head, facts.reasons.fit) if facts.reasons.fit else ''}"
+    source = f"{measured_text(facts.head, 'on the search problems')} {predicted_text(facts.head, facts.reasons.fit)}"
     return [
         "<h3>Why not another model</h3>",
         paragraph(source.strip(), "soft"),
-        table(
-            head, [_other(one) for one in others], label="Why not another model", right=[5, 9, 10], fill=[2]
-        ),
+        table(head, [_other(one) for one in others], label="Why not another model", right=[6], fill=[2]),
     ]
 
 
@@ -262,10 +263,6 @@ def _other(one: OtherModel) -> list[str]:
         one.why,
         "unknown" if one.single is None else str(one.single.score),
         "unknown" if one.chosen_single is None else str(one.chosen_single.score),
-        f"{one.n_trials:,}",
-        "none" if one.best_trial is None else f"trial {one.best_trial}",
-        difference_text(one.difference),
         prediction_text(one.predicted),
-        "" if one.cost is None else amount_text(one.cost),
         "" if one.chance is None else share_text(one.chance),
     ]

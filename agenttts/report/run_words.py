@@ -47,9 +47,10 @@ def measured_text(head: Head, on: str = "") -> str:
 
 
 def predicted_text(head: Head, fit: FitNote | None) -> str:
-    """Return what stands beside predictions."""
-    told = "Predicted by a fit, not measured" if fit is None else fit.text.rstrip(".")
-    return f"{told}; it rests on answers of {source_text(head)}."
+    """Return what stands beside predictions of a fit; empty without one."""
+    if fit is None:
+        return ""
+    return f"Predicted by a fit to {plural(fit.n_trials, 'trial')}, not measured; it rests on answers of {source_text(head)}."
 
 
 # --- scores ----------------------------------------------------------------------------------------------------------
