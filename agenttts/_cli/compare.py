@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from agenttts.study.comparison_workers import WorkerReport
     from agenttts.study.result import StudyOptions
 
-__all__ = ["failures_text", "quote_studies", "run_compare", "watching"]
+__all__ = ["comparison_json", "failures_text", "quote_studies", "run_compare", "watching"]
 
 MOST_FAILURES = 5
 MOST_LOOKED_UP = 100_000
@@ -67,7 +67,7 @@ def run_compare(
         raise
     result = report_comparison(folder, names, seeds, failed, target=request.target, truth=truths)
     if as_json:
-        print_json(_as_json(result, asked_text(folder, names, seeds)))
+        print_json(comparison_json(result, asked_text(folder, names, seeds)))
     else:
         say(_as_text(result, asked_text(folder, names, seeds), clean(folder.task.file.name)))
     if result.exit_code:
@@ -302,7 +302,8 @@ def failures_text(result: ComparisonResult) -> str:
     return "\n".join([f"Without a result{again}:", *lines])
 
 
-def _as_json(result: ComparisonResult, asked: str) -> dict[str, Any]:
+def comparison_json(result: ComparisonResult, asked: str) -> dict[str, Any]:
+    """Return the result for machines."""
     from agenttts.report.comparison_words import endings_text
 
     comparison = result.comparison

@@ -236,11 +236,20 @@ def _run(opened: OpenedStudy) -> StudyResult:
         return study.result()
 
 
+def _report(opened: OpenedStudy, result: StudyResult) -> Path | None:
+    """Write the page of the run; whoever interrupts it does not want to wait for that."""
+    from agenttts._cli.report import report_of_optimize
+
+    if result.status == "interrupted":
+        return None
+    return report_of_optimize(opened.folder, trust=opened.study.task.trusted)
+
+
 def _show(opened: OpenedStudy, result: StudyResult, *, as_json: bool) -> None:
-    task = opened.study.task
+    task, page = opened.study.task, _report(opened, result)
     if as_json:
-        print_json(result_json(task, result, opened.folder, resumed=opened.resumed))
+        print_json(result_json(task, result, opened.folder, resumed=opened.resumed, page=page))
     else:
         if sys.stderr.isatty():
             say_aside("")
-        say(result_text(task, result, opened.folder, resumed=opened.resumed))
+        say(result_text(task, result, opened.folder, resumed=opened.resumed, page=page))

@@ -40,15 +40,17 @@ LABEL = 13
 """Columns of the labels at the left."""
 
 
-def result_text(task: Task, result: StudyResult, folder: Path, *, resumed: bool) -> str:
-    """Return the result for people, in 80 columns."""
+def result_text(
+    task: Task, result: StudyResult, folder: Path, *, resumed: bool, page: Path | None = None
+) -> str:
+    """Return the result for people, in 80 columns; `page` is its report."""
     blocks = [_head(task, result, folder, resumed)]
     if result.best is not None:
         blocks += [_plan_table(task, result.best), _figures(task, result, result.best)]
     unscored = unscored_lines(over_trials(result.trials))
     if unscored:
         blocks.append("\n".join(_line("unscored", text) for text in unscored))
-    blocks.append(_bill(result, folder))
+    blocks.append(_bill(result, page))
     advice = advice_text(result)
     if advice:
         blocks.append(advice)
@@ -184,7 +186,7 @@ def _alternative_words(result: StudyResult) -> str:
     )
 
 
-def _bill(result: StudyResult, folder: Path) -> str:
+def _bill(result: StudyResult, page: Path | None) -> str:
     counts = Counter(trial.status for trial in result.trials)
     kinds = ", ".join(f"{n} {status.replace('_', ' ')}" for status, n in sorted(counts.items())) or "none"
     lines = [
@@ -195,6 +197,8 @@ def _bill(result: StudyResult, folder: Path) -> str:
     ]
     if result.plan_path is not None:
         lines.append(_line("plan", str(result.plan_path)))
+    if page is not None:
+        lines.append(_line("report", str(page)))
     return "\n".join(lines)
 
 
@@ -268,8 +272,10 @@ def _no_plan(result: StudyResult) -> str:
     return "No plan was written. A larger budget or other models may help."
 
 
-def result_json(task: Task, result: StudyResult, folder: Path, *, resumed: bool) -> dict[str, Any]:
-    """Return the result for machines."""
+def result_json(
+    task: Task, result: StudyResult, folder: Path, *, resumed: bool, page: Path | None = None
+) -> dict[str, Any]:
+    """Return the result for machines; `page` is its report."""
     models = [c.model for c in result.best.allocation.choices] if result.best else []
     return {
         "task": task.file.name,
@@ -296,6 +302,7 @@ def result_json(task: Task, result: StudyResult, folder: Path, *, resumed: bool)
         "n_feasible": result.n_feasible,
         "n_allocations": result.n_allocations,
         "plan": _plan_json(result),
+        "report": None if page is None else str(page),
         "break_even": [asdict(one) for one in result.break_even],
         **advice_json(result),
         "figures_from": provenance(task, models) if models else "",

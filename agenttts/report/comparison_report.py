@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from agenttts.budgets.cost import total
 from agenttts.errors import InputError, RunError
 from agenttts.pipeline.base import Allocation
+from agenttts.report.comparison_again import Asked, asked_of, folder_again, keep_asked
 from agenttts.report.provenance import provenance
 from agenttts.study.comparison import compare_records
 from agenttts.study.comparison_files import write_tables
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from agenttts.study.comparison_folder import ComparisonFolder
     from agenttts.study.comparison_workers import WorkerReport
 
-__all__ = ["asked_text", "figures_from_text", "read_truth", "report_comparison", "write_page"]
+__all__ = ["asked_text", "figures_from_text", "read_truth", "report_again", "report_comparison", "write_page"]
 
 PAGE_FILE = "compare.html"
 
@@ -65,10 +66,33 @@ def report_comparison(
         left_out=left_out(folder, runs),
     )
     write_tables(result)
+    keep_asked(folder.path, Asked(allocators, seeds, target, failed, truth))
     title = f"Allocators compared on {folder.task.file.name}"
     text = comparison_page(result, title=title, asked=asked_text(folder, allocators, seeds))
     write_page(folder.path / PAGE_FILE, text)
     return result
+
+
+def report_again(path: Path, *, trust: bool = False) -> tuple[ComparisonResult, str]:
+    """Write tables and page of a comparison once more, from its folder alone; return what it found and what was asked.
+
+    Raises:
+        InputError: It is one of the paper's protocol, which has a page of its own.
+        RunError: See `report_comparison` and `comparison_again`.
+    """
+    from agenttts.report.paper_report import RESULT_FILE
+
+    if (path / RESULT_FILE).exists():
+        raise InputError(
+            f"{path} is of `agenttts paper`: the same command makes its page again, and pays nothing twice"
+        )
+    folder = folder_again(path, trust=trust)
+    asked = asked_of(folder)
+    names = [name for name in asked.allocators if name in folder.options]
+    result = report_comparison(
+        folder, names, asked.seeds, asked.failed, target=asked.target, truth=asked.truth
+    )
+    return result, asked_text(folder, names, asked.seeds)
 
 
 def write_page(path: Path, text: str) -> None:

@@ -189,7 +189,7 @@ def _verifier_figure(ways: Sequence[WayDiagnosis]) -> Figure:
                 "type": "bar",
                 "x": names,
                 "y": [one.mean for one in found],
-                "error_y": _intervals(found),
+                "error_y": {**_intervals(found), "color": COLOURS[7]},
                 "name": kind,
                 "marker": {"color": COLOURS[place]},
             }

@@ -170,8 +170,8 @@ def _commands(facts: RunFacts) -> list[str]:
         return [paragraph("No plan file was written: the run has not come to its end.", "soft")]
     name = shlex.quote(plan)
     text = (
-        f"agenttts evaluate {name}     # score it again, here or elsewhere\n"
-        f"agenttts serve {name}        # answer as an OpenAI-compatible endpoint"
+        f"# score it again, here or elsewhere\nagenttts evaluate {name}\n"
+        f"# answer as an OpenAI-compatible endpoint\nagenttts serve {name}"
     )
     python = f"import agenttts\nagenttts.Plan.load({plan!r}).answer(problem)"
     return ["<h3>Run it</h3>", preformatted(text), details("From Python", [preformatted(python)])]

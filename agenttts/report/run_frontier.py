@@ -184,7 +184,7 @@ def _table(facts: RunFacts) -> str:
     head = [
         "trial",
         *facts.head.stages,
-        f"{unit} a problem",
+        unit,
         "saves",
         "score and interval",
         "winner minus it",

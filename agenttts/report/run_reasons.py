@@ -34,6 +34,8 @@ __all__ = ["reasons_part"]
 PLACE, TITLE = "reasons", "Why this allocation"
 MOST_LINES = 6
 """Curves of one chart; the table has all."""
+LEAST_CHANCE = 0.001
+"""A fit knows no chances more exactly than that."""
 
 
 def reasons_part(facts: RunFacts) -> Part:
@@ -58,7 +60,7 @@ def _gains(facts: RunFacts) -> tuple[list[str], list[Figure]]:
         "type": "bar",
         "x": [escaped(one.stage) for one in gains],
         "y": [one.value for one in values],
-        "error_y": _intervals(values),
+        "error_y": {**_intervals(values), "color": COLOURS[7]},
         "marker": {"color": COLOURS[2]},
         "showlegend": False,
     }
@@ -185,7 +187,7 @@ def _saturation_words(measured: Sequence[Saturation], n_drawn: int) -> str:
         if flat
         else "Nowhere is it sure that more samples gain nothing."
     )
-    return f"{plural(n_drawn, 'curve')}, with 95% intervals. {told}"
+    return f"{plural(n_drawn, 'curve')}, with 95% intervals, each point over the problems that its trials ran. {told}"
 
 
 def _saturation_table(measured: Sequence[Saturation], fitted: Sequence[StageCurve]) -> str:
@@ -264,5 +266,9 @@ def _other(one: OtherModel) -> list[str]:
         "unknown" if one.single is None else str(one.single.score),
         "unknown" if one.chosen_single is None else str(one.chosen_single.score),
         prediction_text(one.predicted),
-        "" if one.chance is None else share_text(one.chance),
+        "" if one.chance is None else _chance(one.chance),
     ]
+
+
+def _chance(chance: float) -> str:
+    return share_text(chance) if chance >= LEAST_CHANCE else f"below {share_text(LEAST_CHANCE)}"

@@ -6,7 +6,9 @@ function drawOne(figure) {
   const style = getComputedStyle(document.documentElement);
   const ink = style.getPropertyValue("--ink").trim(), line = style.getPropertyValue("--line").trim();
   const layout = JSON.parse(JSON.stringify(figure.layout));
-  for (const axis of ["xaxis", "yaxis"]) Object.assign(layout[axis], {gridcolor: line, linecolor: line, zeroline: false});
+  for (const axis of ["xaxis", "yaxis"]) {
+    Object.assign(layout[axis], {gridcolor: line, linecolor: line, zeroline: false, automargin: true});
+  }
   Object.assign(layout, {paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: {color: ink, family: "system-ui, sans-serif", size: narrow.matches ? 11 : 13}});
   // A legend at the side leaves no room for the plot on a phone.
