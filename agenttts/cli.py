@@ -39,6 +39,7 @@ from agenttts._cli.options import (
 from agenttts._cli.paper_command import paper
 from agenttts._cli.record_commands import record_app
 from agenttts._cli.starting_commands import init
+from agenttts._cli.report_command import report
 from agenttts._cli.verifiers_commands import verifiers_app
 
 __all__ = ["app", "main"]
@@ -128,7 +129,7 @@ def optimize(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Search for the best allocation within a budget; writes plan.yaml into the run's folder."""
+    """Search for the best allocation within a budget; writes plan.yaml and report.html into the run's folder."""
     from agenttts._cli.console import ending
 
     with ending(as_json=as_json):
@@ -326,6 +327,7 @@ def diagnose(
         run_diagnose(run, out=out, as_json=as_json)
 
 
+app.command(epilog=_EXIT_CODES)(report)
 app.command(epilog=_EXIT_CODES)(export)
 app.add_typer(data_app, name="data", epilog=_EXIT_CODES)
 app.add_typer(record_app, name="record", epilog=_EXIT_CODES)
