@@ -11,7 +11,7 @@ planner's reading of the history.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -192,11 +192,7 @@ def _share(values: Sequence[float]) -> Estimate | None:
 
 
 def _gain(trials: Sequence[Trial], archive: Archive, space: Space, stage: int) -> StageGain | None:
-    pairs = [
-        (a, b, step)
-        for a, b in combinations(trials, 2)
-        if (step := _step(a, b, space, stage)) is not None and abs(step) > 1e-9
-    ]
+    pairs = list(_pairs(trials, space, stage))
     slopes = _slopes(pairs)
     gain = _mean(slopes)
     if gain is not None:
@@ -204,13 +200,18 @@ def _gain(trials: Sequence[Trial], archive: Archive, space: Space, stage: int) -
     return _regressed(trials, archive, space, stage)
 
 
-def _step(a: Trial, b: Trial, space: Space, stage: int) -> float | None:
-    """Return the difference in cost, in budgets, of two trials that differ in this stage alone."""
-    for s, (x, y) in enumerate(zip(a.allocation.choices, b.allocation.choices, strict=True)):
-        if (x != y) != (s == stage):
-            return None
-    # Of whole allocations: a watched stage also moves how often a conditional one runs.
-    return (space.cost(b.allocation) - space.cost(a.allocation)) / space.budget.amount
+def _pairs(trials: Iterable[Trial], space: Space, stage: int) -> Iterator[tuple[Trial, Trial, float]]:
+    """Give trials that differ in this stage alone, with the difference of their costs in budgets."""
+    alike: dict[tuple[StageChoice, ...], list[tuple[Trial, float]]] = {}
+    for trial in trials:
+        choices = trial.allocation.choices
+        # Of whole allocations: a watched stage also moves how often a conditional one runs.
+        cost = space.cost(trial.allocation) / space.budget.amount
+        alike.setdefault((*choices[:stage], *choices[stage + 1 :]), []).append((trial, cost))
+    for several in alike.values():
+        for (a, cost_a), (b, cost_b) in combinations(several, 2):
+            if a.allocation != b.allocation and abs(cost_b - cost_a) > 1e-9:
+                yield a, b, cost_b - cost_a
 
 
 def _slopes(pairs: Iterable[tuple[Trial, Trial, float]]) -> list[float]:

@@ -40,6 +40,8 @@ Histogram = Mapping[int, int]
 NEARLY_ALL = 0.9
 """Share of the problems for which draws must be there to count as held."""
 VOTE_SIGNS = "0123456789abcdefghijklmnopqrstuvwxyz"
+CODES = {sign: code for code, sign in enumerate(VOTE_SIGNS)}
+RIGHT_OR_WRONG = {"0": 0.0, "1": 1.0}
 MOST_INVALID_TRIES = 2
 """An allocation whose trial was invalid may be tried once more: the outage may be over."""
 
@@ -452,7 +454,9 @@ def pack_votes(codes: tuple[int, ...]) -> str | list[int]:
 
 def unpack_votes(packed: str | Iterable[int]) -> tuple[int, ...]:
     """Read what `pack_votes` wrote."""
-    return tuple(VOTE_SIGNS.find(code) if isinstance(code, str) else code for code in packed)
+    if isinstance(packed, str):  # looked up rather than searched: a long run has millions
+        return tuple([CODES.get(sign, -1) for sign in packed])
+    return tuple(packed)
 
 
 def pack_scores(scores: tuple[float, ...]) -> str | list[float]:
@@ -464,7 +468,9 @@ def pack_scores(scores: tuple[float, ...]) -> str | list[float]:
 
 def unpack_scores(packed: str | list[float]) -> tuple[float, ...]:
     """Read what `pack_scores` wrote."""
-    return tuple(float(score) for score in packed)
+    if isinstance(packed, str):
+        return tuple([RIGHT_OR_WRONG[sign] for sign in packed])
+    return tuple(map(float, packed))
 
 
 def lengths_to_json(lengths: StageLengths) -> dict[str, Any]:

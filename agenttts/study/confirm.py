@@ -6,6 +6,7 @@ nothing flows back into the search.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -123,7 +124,8 @@ def alternative(archive: Archive, options: StudyOptions) -> Alternative | None:
         return None
     cheaper = [trial for trial in archive.ranked if trial.charged < 0.9 * best.charged]
     for trial in sorted(cheaper, key=lambda trial: (trial.charged, -trial.score, trial.number)):
-        if not trial.scores.keys() & best.scores.keys():
+        lost = _mean_lost(best, trial)
+        if lost is None or lost > MOST_LOST + ROUNDING:  # the test of a difference takes its time
             continue
         difference = paired_difference(
             best.scores, trial.scores, confidence=options.confidence, seed=options.seed
@@ -131,6 +133,14 @@ def alternative(archive: Archive, options: StudyOptions) -> Alternative | None:
         if _about_as_good(difference):
             return Alternative(trial, difference)
     return None
+
+
+def _mean_lost(best: Trial, trial: Trial) -> float | None:
+    """Return what a trial scores less on the problems that both have; `None`: they share none."""
+    common = sorted(best.scores.keys() & trial.scores.keys())
+    if not common:
+        return None
+    return math.fsum(best.scores[name] - trial.scores[name] for name in common) / len(common)
 
 
 def _about_as_good(difference: PairedDifference) -> bool:

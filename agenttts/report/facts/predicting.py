@@ -40,7 +40,7 @@ SHORTLIST = 64
 N_DRAWN = 40_000
 """Uniform draws, where a space is too large to be listed."""
 SEED = 20250802
-MOST_TRIALS = 300
+MOST_TRIALS = 200
 """More trials than this are thinned before the fit, whose time grows with their cube."""
 
 

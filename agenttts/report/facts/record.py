@@ -80,6 +80,29 @@ def read_run(folder: Path, *, trust: bool = False) -> RunRecord:
         RunError: There is none, it is damaged, or a newer agenttts wrote it.
         InputError: The task in it cannot be read.
     """
+    from agenttts.task.task import Task
+
     events, _ = read_events(folder / EVENTS_FILE)
-    study = Study.open(folder, trust=trust)
-    return RunRecord(folder, study.task, events, fold(events), study.result())
+    state = fold(events)
+    task = Task.from_json(state.started["task"], trust=trust)
+    result = _ReadStudy(folder, task, known=state).result()
+    return RunRecord(folder, task, [_slim(event) for event in events], state, result)
+
+
+@dataclass(frozen=True)
+class _ReadStudy(Study):
+    """A study whose log has been read: of a long run that takes most of the time."""
+
+    known: StudyState | None = None
+
+    def state(self) -> StudyState:
+        """Return what was read."""
+        return super().state() if self.known is None else self.known
+
+
+def _slim(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an event without what is in the folded state already: of a long run that is most of it."""
+    if event["event"] != "trial":
+        return event
+    trial = event["trial"]
+    return {**event, "trial": {"number": trial["number"], "n_paid": trial["n_paid"]}}

@@ -668,7 +668,7 @@ def to_json(value: Any) -> Any:
     Numbers are rounded to six significant digits; those that are no numbers are `None`.
     """
     if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}") if isfinite(value) else None
+        return _number(value) if isfinite(value) else None
     if value is None or (isinstance(value, (bool, int, str)) and not isinstance(value, Enum)):
         return value
     if isinstance(value, Enum):
@@ -682,6 +682,11 @@ def to_json(value: Any) -> Any:
     if is_dataclass(value):
         return _object(value)
     return [to_json(one) for one in value]
+
+
+def _number(value: float) -> float | int:
+    """Return a number in few characters: most scores are whole."""
+    return int(value) if value.is_integer() and abs(value) < 1e6 else float(f"{value:.{DIGITS}g}")
 
 
 def _object(value: Any) -> dict[str, Any]:
