@@ -4,35 +4,31 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import get_args
 
 import pytest
-import typer
 import yaml
 
-from agenttts.cli import app
 from agenttts.pipeline.pipeline import Pipeline
 from agenttts.pipeline.stages import FunctionStage
 from agenttts.task.data import Row, Table
 from agenttts.task.fields import with_fields
 from agenttts.task.schema import DataBlock, SelectBlock, VerifierBlock
 from agenttts.task.task import Task
+from tests.snippets import ROOT, commands, texts, understand
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    return texts(README, language)
 
 
-def commands() -> list[list[str]]:
-    lines = [line.partition("#")[0] for block in blocks("console") for line in block.splitlines()]
-    parts = [part.strip() for line in lines for part in line.split("&&")]
-    return [shlex.split(part.replace("<run>", "run"))[1:] for part in parts if part.startswith("agenttts ")]
+def all_commands() -> list[list[str]]:
+    return [arguments for block in blocks("console") for arguments in commands(block)]
 
 
 @pytest.fixture
@@ -87,17 +83,14 @@ def test_the_cards_of_the_live_endpoint_fit_into_that_task(task_file):
     assert (card.source, card.api_key_env, card.served_as) == ("openai", "MY_KEY", "tiny/s")
 
 
-@pytest.mark.parametrize("arguments", commands(), ids=" ".join)
+@pytest.mark.parametrize("arguments", all_commands(), ids=" ".join)
 def test_every_command_line_is_understood(arguments):
-    command = typer.main.get_command(app)
-    with command.make_context("agenttts", list(arguments)) as context:
-        name, found, rest = command.resolve_command(context, [*context._protected_args, *context.args])
-        found.make_context(name, rest, parent=context)
+    understand(arguments)
 
 
 def test_a_misspelt_option_would_not_be_understood():
     with pytest.raises(Exception, match="bugdet"):
-        test_every_command_line_is_understood(["optimize", "tiny", "--bugdet", "1"])
+        understand(["optimize", "tiny", "--bugdet", "1"])
 
 
 def test_the_python_example_runs(tmp_path):
