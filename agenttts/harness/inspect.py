@@ -45,8 +45,8 @@ def plan(
 ) -> Solver:
     """Answer each sample by a plan, whatever the model of the evaluation is.
 
-    Fields of the problem are those of the sample's metadata that have their names; if a single one is missing there, it
-    is the input.
+    A plan that reads a single field gets the input. One that reads several gets those of the sample's metadata that have
+    their names, and the input for a single one that is missing there.
 
     Args:
         plan: As the model of that name takes it.

@@ -89,7 +89,8 @@ class Reading:
     ) -> Problem:
         """Return the problem.
 
-        Fields that the mapping does not name are the columns of the row that have their names. If a single one is
+        A plan that reads a single field gets what the user says, unless the mapping says otherwise. Of several fields,
+        those that the mapping does not name are the columns of the row that have their names. If a single one is
         missing there, it is what the user says; if several are, that must be a JSON object of them.
 
         Args:
@@ -101,7 +102,8 @@ class Reading:
             InputError: A field is nowhere; the message tells what to send.
         """
         columns = row or {}
-        fields = {name: columns[name] for name in self.reads if name not in self.mapping and name in columns}
+        named = [name for name in self.reads if name not in self.mapping] if len(self.reads) > 1 else []
+        fields = {name: columns[name] for name in named if name in columns}
         for name, source in self.mapping.items():
             if source.startswith(ROW):
                 fields[name] = _column(columns, source.removeprefix(ROW), name)

@@ -152,12 +152,15 @@ class Plan:
                 given, self.allocation, clients=asking, sampler=sampler or self._sampler(used)
             )
         except StageFailedError as error:
-            if isinstance(error.__cause__, AgentTTSError):
-                raise error.__cause__ from error
-            raise PlanError(str(error)) from error
+            failed = error
+        else:
+            return self._answer(outputs, CostModel(self.task.cards))
         finally:
             await own.aclose()
-        return self._answer(outputs, CostModel(self.task.cards))
+        # Out here, so that the cause does not become a cause of itself: printers of tracebacks go round in such a circle.
+        if isinstance(failed.__cause__, AgentTTSError):
+            raise failed.__cause__
+        raise PlanError(str(failed)) from failed
 
     def answer(self, problem: Problem | Mapping[str, Any]) -> PlanAnswer:
         """Answer one problem from code that is not async; see `aanswer`.

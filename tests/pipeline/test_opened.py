@@ -89,6 +89,19 @@ def test_what_would_fail_all_problems_is_raised():
     assert caught.value.exit_code == EndpointDownError.exit_code
 
 
+def test_an_error_is_no_cause_of_itself():
+    with local_server(lambda body: error(400)) as server:
+        plan = tiny_plan(n_solve=1, endpoint=server.url)
+        with pytest.raises(RequestRefusedError) as caught:
+            plan.answer({"text": PROBLEM})
+    seen: list[BaseException] = []
+    link: BaseException | None = caught.value
+    while link is not None:
+        assert link not in seen
+        seen.append(link)
+        link = link.__cause__ or link.__context__
+
+
 def test_draws_that_a_store_holds_are_not_paid_for_again(tmp_path):
     store = f"sqlite:///{tmp_path / 'samples.sqlite'}"
     with local_server() as server:

@@ -1,0 +1,52 @@
+"""Small tasks of both harnesses on the problems of the tiny task."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from agenttts.task.task import Task
+
+INSPECT_TASK = """
+import json
+from pathlib import Path
+from inspect_ai import Task, task
+from inspect_ai.dataset import json_dataset, FieldSpec
+from agenttts.harness.inspect import verifier
+
+@task
+def fair():
+    spec = FieldSpec(input="text", target="answer", id="id", metadata=["plan"])
+    return Task(dataset=json_dataset(str(Path(__file__).parent / "fair.jsonl"), spec), scorer=verifier("numeric"))
+"""
+LM_EVAL_TASK = """
+task: fair
+dataset_path: json
+dataset_kwargs: {data_files: {test: FILE}}
+test_split: test
+output_type: generate_until
+doc_to_text: "{{text}}"
+doc_to_target: "{{answer}}"
+generation_kwargs: {until: ["\\n\\n"]}
+metric_list:
+  - {metric: exact_match, aggregation: mean, higher_is_better: true}
+filter_list:
+  - name: last
+    filter:
+      - {function: regex, regex_pattern: "=(-?[0-9]+)$"}
+      - {function: take_first}
+"""
+
+
+def rows(n: int) -> list[dict[str, object]]:
+    """Return the first search problems of the tiny task."""
+    return [dict(problem.fields) | {"id": problem.id} for problem in Task.load("tiny").search[:n]]
+
+
+def write_tasks(folder: Path, n: int) -> None:
+    """Write `fair.jsonl`, `fair.py` (inspect_ai) and `fair.yaml` (lm-evaluation-harness)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = folder / "fair.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows(n)))
+    (folder / "fair.py").write_text(INSPECT_TASK)
+    (folder / "fair.yaml").write_text(LM_EVAL_TASK.replace("FILE", str(data)))
