@@ -38,7 +38,7 @@ from agenttts._cli.options import (
 )
 from agenttts._cli.paper_command import paper
 from agenttts._cli.record_commands import record_app
-from agenttts._cli.starting_commands import init
+from agenttts._cli.starting_commands import doctor, init
 from agenttts._cli.report_command import report
 from agenttts._cli.verifiers_commands import verifiers_app
 
@@ -79,6 +79,7 @@ def _common(
 
 
 app.command(epilog=_EXIT_CODES)(init)
+app.command(epilog=_EXIT_CODES)(doctor)
 
 
 @app.command(epilog=_EXIT_CODES)

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from agenttts._cli.options import JsonOption
+from agenttts._cli.options import EndpointOption, JsonOption, SourceOption, StoreOption, TrustOption
 
-__all__ = ["init"]
+__all__ = ["doctor", "init"]
 
 
 def init(
@@ -106,6 +106,53 @@ def init(
                 copy=copy,
                 force=force,
                 yes=yes,
+                as_json=as_json,
+            )
+        )
+
+
+def doctor(
+    subject: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TASK|PLAN]",
+            help="A task, a plan.yaml or a run: its cards, keys and endpoints are looked at, too.",
+        ),
+    ] = None,
+    store: StoreOption = None,
+    endpoint: EndpointOption = None,
+    source: SourceOption = None,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, metavar="SECONDS", help="Deadline of a request that costs nothing.")
+    ] = 5.0,
+    spend: Annotated[
+        bool,
+        typer.Option(
+            "--spend",
+            help="Ask every model for four tiny completions: latency, n=, usage, logprobs, JSON schema.",
+        ),
+    ] = False,
+    trust: TrustOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Look whether everything is ready: packages, cards, keys, endpoints, sandbox, store, disk. Spends nothing.
+
+    Ends with 0 where all is well, 2 where something must be mended, 4 where an endpoint is down.
+    """
+    from agenttts._cli.console import ending
+
+    with ending(as_json=as_json):
+        from agenttts._cli.doctor import DoctorRequest, run_doctor
+
+        run_doctor(
+            DoctorRequest(
+                subject=subject,
+                store=store,
+                endpoint=endpoint,
+                source=source.value if source is not None else None,
+                timeout_s=timeout,
+                spend=spend,
+                trust=trust,
                 as_json=as_json,
             )
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agenttts.errors import AuthenticationError, NotServedError, ProviderUnavailableError
@@ -13,15 +14,30 @@ from agenttts.models.openai_client import NO_KEY, without_secrets
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["listed_models"]
+__all__ = ["Listing", "fetch_listing", "listed_models"]
 
 MOST_BYTES = 8 << 20
 MOST_MODELS = 5000
 LONGEST_NAME = 300
 
 
+@dataclass(frozen=True)
+class Listing:
+    """What an endpoint says of itself."""
+
+    names: tuple[str, ...]
+    """Models, in its order, each once."""
+    date: str = ""
+    """Its clock, as its header `Date` has it."""
+
+
 async def listed_models(base_url: str, key: str = NO_KEY, *, timeout_s: float = 5.0) -> tuple[str, ...]:
-    """Return the names of the models that an endpoint lists, in its order, each once.
+    """Return the names of the models that an endpoint lists; see `fetch_listing`."""
+    return (await fetch_listing(base_url, key, timeout_s=timeout_s)).names
+
+
+async def fetch_listing(base_url: str, key: str = NO_KEY, *, timeout_s: float = 5.0) -> Listing:
+    """Return what an endpoint lists.
 
     Args:
         base_url: Of the API, e.g. `http://localhost:8000/v1`.
@@ -34,7 +50,7 @@ async def listed_models(base_url: str, key: str = NO_KEY, *, timeout_s: float = 
         ProviderUnavailableError: No connection, no reply in time, or one that cannot be read.
     """
     place = f"{without_secrets(base_url)}/models"
-    status, body = await _fetched(f"{base_url.rstrip('/')}/models", key, place, timeout_s)
+    status, date, body = await _fetched(f"{base_url.rstrip('/')}/models", key, place, timeout_s)
     if status in {401, 403}:
         raise AuthenticationError(f"{place}: HTTP {status}: the key is wrong or missing", endpoint=place)
     if status in {404, 405, 501}:
@@ -44,10 +60,10 @@ async def listed_models(base_url: str, key: str = NO_KEY, *, timeout_s: float = 
     if status != 200:
         said = clean(body[:500].decode("utf-8", "replace"), key if key != NO_KEY else None)
         raise ProviderUnavailableError(f"{place}: HTTP {status}: {said}", endpoint=place)
-    return _names(body, place)
+    return Listing(_names(body, place), date)
 
 
-async def _fetched(url: str, key: str, place: str, timeout_s: float) -> tuple[int, bytes]:
+async def _fetched(url: str, key: str, place: str, timeout_s: float) -> tuple[int, str, bytes]:
     import asyncio
 
     import httpx2
@@ -59,7 +75,7 @@ async def _fetched(url: str, key: str, place: str, timeout_s: float) -> tuple[in
             httpx2.AsyncClient(timeout=timeout_s) as client,
             client.stream("GET", url, headers=headers) as response,
         ):
-            return response.status_code, await _read(response)
+            return response.status_code, response.headers.get("date", ""), await _read(response)
     except (TimeoutError, httpx2.TimeoutException) as error:
         raise ProviderUnavailableError(f"{place}: no reply within {timeout_s:g} s", endpoint=place) from error
     except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError) as error:
