@@ -11,6 +11,7 @@ from typing import Any
 from agenttts.budgets.cards import ModelCard
 from agenttts.errors import CardError
 from agenttts.models.base import Message, ModelClient, Request, SamplingParameters
+from agenttts.models.counts import CallCounts
 from agenttts.models.embedding_client import address_of as embedding_address
 from agenttts.models.embedding_client import embedding_client, embedding_of
 from agenttts.models.limits import Endpoint
@@ -92,6 +93,12 @@ class Clients:
         self._open: list[_Closable] = []
         self._endpoints: dict[str, Endpoint] = {}
         self._names: dict[str, str] = {}
+        self._past = CallCounts()
+
+    @property
+    def counts(self) -> CallCounts:
+        """Waits and retries of all calls so far; it can be read after `aclose` as well."""
+        return sum((client.counts for client in self._open if isinstance(client, ProviderClient)), self._past)
 
     def request(
         self,
@@ -141,7 +148,10 @@ class Clients:
         """Close all connections."""
         self._clients.clear()
         while self._open:
-            await self._open.pop().aclose()
+            client = self._open.pop()
+            if isinstance(client, ProviderClient):
+                self._past += client.counts
+            await client.aclose()
 
     def _card(self, model: str) -> ModelCard:
         card = self._cards.get(model)

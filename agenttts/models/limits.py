@@ -6,10 +6,12 @@ Time comes from the running event loop. What happens after a failed call lives i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from agenttts.budgets.cards import ModelCard
 from agenttts.errors import EndpointDownError
+from agenttts.models.counts import CallCounts
 
 __all__ = ["Breaker", "Endpoint", "Pacer", "Rate"]
 
@@ -49,6 +51,25 @@ class Pacer:
         self._turn = asyncio.Lock()
         self._paused_until = float("-inf")
         self._mean_decode: float | None = None
+        self._n_inside = self._n_standing = self._n_waits = 0
+        self._waited_s = self._standing_since = 0.0
+
+    @property
+    def counts(self) -> CallCounts:
+        """How often and how long calls stood still here; only while the event loop runs is the present included."""
+        return CallCounts(self._n_waits, self._waited_s + self._stood_s(), self._waiting)
+
+    @property
+    def _waiting(self) -> int:
+        return self._n_inside if self._n_standing else 0
+
+    def _stood_s(self) -> float:
+        """Return how long the present stand has lasted."""
+        try:
+            now = asyncio.get_running_loop().time()
+        except RuntimeError:  # the loop is closed: nobody stands any more
+            return 0.0
+        return now - self._standing_since if self._n_standing else 0.0
 
     @property
     def counts_tokens(self) -> bool:
@@ -64,6 +85,10 @@ class Pacer:
         """Wait until a request of so many tokens may be sent, and count it."""
         if self._requests is None and self._tokens is None:
             return
+        with self._inside():
+            await self._turn_comes(tokens)
+
+    async def _turn_comes(self, tokens: float) -> None:
         async with self._turn:
             await self._wait(self._rates_wait_s)
             now = asyncio.get_running_loop().time()
@@ -89,7 +114,8 @@ class Pacer:
     async def paused(self) -> None:
         """Wait until no pause is on."""
         if self._paused_until != float("-inf"):
-            await self._wait(lambda now: self._paused_until - now)
+            with self._inside():
+                await self._wait(lambda now: self._paused_until - now)
 
     def _rates_wait_s(self, now: float) -> float:
         rates = (self._requests, self._tokens)
@@ -98,11 +124,37 @@ class Pacer:
     async def _wait(self, wait_s: Callable[[float], float]) -> None:
         loop = asyncio.get_running_loop()
         left = wait_s(loop.time())
+        if left <= 0:
+            return
         if left > 1.0 and self._on_wait is not None:
             self._on_wait(left)
-        while left > 0:
-            await asyncio.sleep(min(left, LONGEST_NAP_S))
-            left = wait_s(loop.time())
+        with self._standing(loop):
+            while left > 0:
+                await asyncio.sleep(min(left, LONGEST_NAP_S))
+                left = wait_s(loop.time())
+
+    @contextmanager
+    def _inside(self) -> Iterator[None]:
+        """Count a call that has to pass here."""
+        self._n_inside += 1
+        try:
+            yield
+        finally:
+            self._n_inside -= 1
+
+    @contextmanager
+    def _standing(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+        """Measure a stand: it begins with the first call that has to wait and ends with the last."""
+        if not self._n_standing:
+            self._n_waits += 1
+            self._standing_since = loop.time()
+        self._n_standing += 1
+        try:
+            yield
+        finally:
+            self._n_standing -= 1
+            if not self._n_standing:
+                self._waited_s += loop.time() - self._standing_since
 
 
 class Breaker:

@@ -14,6 +14,7 @@ from agenttts.budgets.cards import ModelCard
 from agenttts.errors import ProviderUnavailableError
 from agenttts.models.base import CallUsage, Meter, Reply, Request, Sample
 from agenttts.models.chat import Chat, MalformedReply
+from agenttts.models.counts import CallCounts
 from agenttts.models.failures import clean
 from agenttts.models.limits import Endpoint, Pacer
 from agenttts.models.retry import AttemptFailed, ClientEvent, Retrier
@@ -100,6 +101,11 @@ class ProviderClient:
         self._retrier = Retrier(card.name, endpoint.breaker, self._pacer, card.max_attempts, on_event)
         self._most_n = self._dialect.most_n
         """Choices that one request may ask for; 1 as soon as the server was seen to ignore `n`."""
+
+    @property
+    def counts(self) -> CallCounts:
+        """Waits and retries of its calls so far."""
+        return self._pacer.counts + CallCounts(retries=self._retrier.retries)
 
     async def draw(self, request: Request, first: int, n: int, meter: Meter | None = None) -> list[Sample]:
         """Return draws `first` to `first + n - 1`; see `ModelClient.draw`."""

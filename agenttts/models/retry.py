@@ -8,6 +8,7 @@ but too fast. The retries of the SDKs are switched off.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -85,6 +86,8 @@ class Retrier:
     on_event: Callable[[ClientEvent], None] | None = None
     base_s: float = 0.5
     """First wait after an outage; doubled each time up to 30 s (3 s where there is no connection at all)."""
+    retries: Counter[str] = field(default_factory=Counter)
+    """Attempts after the first, by the kind of failure before them."""
     _jitter: random.Random = field(default_factory=random.Random, repr=False)
 
     async def run(self, attempt: Callable[[], Awaitable[T]]) -> T:
@@ -150,6 +153,7 @@ class Retrier:
         return max(wait_s, failure.retry_after_s or 0.0)
 
     def _before_sleep(self, failure: AttemptFailed, wait_s: float) -> None:
+        self.retries[failure.kind] += 1
         if failure.kind == "rate_limit":
             self.pacer.pause(wait_s)
         if self.on_event is not None:

@@ -21,7 +21,16 @@ from agenttts.errors import RunError
 from agenttts.study.archive import Archive, Trial
 from agenttts.study.planner import turn_from_json
 
-__all__ = ["EVENTS_FILE", "EventLog", "StudyState", "fold", "is_running", "read_events"]
+__all__ = [
+    "EVENTS_FILE",
+    "EventLog",
+    "StudyState",
+    "count_draws",
+    "fold",
+    "is_running",
+    "read_events",
+    "read_events_from",
+]
 
 FORMAT = 1
 EVENTS_FILE = "events.jsonl"
@@ -134,15 +143,7 @@ def _state(
 ) -> StudyState:
     started, pilot, confirmed, ended = (last.get(kind) for kind in ("started", "pilot", "confirmed", "ended"))
     assert started is not None  # noqa: S101 - `fold` has seen it
-    finals = [] if confirmed is None else [e for e in (confirmed["winner"], confirmed["runner_up"]) if e]
-    draws = [(pilot["n_paid"], pilot["n_reused"])] if pilot is not None else []
-    draws += [(trial.n_paid, trial.n_reused) for trial in archive.trials]
-    draws += [(entry["n_paid"], entry["n_reused"]) for entry in finals]
-    # A run that did not come to count has paid at least for what an earlier one had counted.
-    n_paid, n_reused = max(n_told, sum(paid for paid, _ in draws)), sum(reused for _, reused in draws)
-    if ended is not None and "n_paid" in ended:
-        n_paid = ended["n_paid"]
-        n_reused = ended.get("n_reused", max(0, sum(map(sum, draws)) - n_paid))
+    n_paid, n_reused = count_draws(last, archive, n_told)
     return StudyState(
         started={**started, "options": last.get("options", started)["options"]},
         pilot=pilot,
@@ -156,14 +157,49 @@ def _state(
     )
 
 
+def count_draws(last: Mapping[str, Event], archive: Archive, n_told: int = 0) -> tuple[int, int]:
+    """Return draws paid and reused; see `StudyState`.
+
+    Args:
+        last: The last event of each kind.
+        archive: The trials.
+        n_told: Draws paid by the end of an earlier run of the study.
+    """
+    pilot, confirmed, ended = (last.get(kind) for kind in ("pilot", "confirmed", "ended"))
+    finals = [] if confirmed is None else [e for e in (confirmed["winner"], confirmed["runner_up"]) if e]
+    draws = [(pilot["n_paid"], pilot["n_reused"])] if pilot is not None else []
+    draws += [(trial.n_paid, trial.n_reused) for trial in archive.trials]
+    draws += [(entry["n_paid"], entry["n_reused"]) for entry in finals]
+    if ended is not None and "n_paid" in ended:
+        n_paid = int(ended["n_paid"])
+        return n_paid, int(ended.get("n_reused", max(0, sum(map(sum, draws)) - n_paid)))
+    # A run that did not come to count has paid at least for what an earlier one had counted.
+    return max(n_told, sum(paid for paid, _ in draws)), sum(reused for _, reused in draws)
+
+
 def read_events(path: Path) -> tuple[list[Event], int]:
     """Return the events of a log, and the length in bytes of its whole lines.
 
     Raises:
         RunError: There is no log, it is of a newer format, or a line before the last is no JSON.
     """
+    return read_events_from(path, 0)
+
+
+def read_events_from(path: Path, start: int) -> tuple[list[Event], int]:
+    """Return the events of a log from a place on, and where its whole lines end, in bytes.
+
+    Args:
+        path: The log.
+        start: 0, or where an earlier call said that whole lines end; line numbers in errors count from there.
+
+    Raises:
+        RunError: As `read_events`.
+    """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            file.seek(start)
+            content = file.read()
     except FileNotFoundError as error:
         raise RunError(f"{path.parent} holds no run: {path.name} is missing") from error
     except OSError as error:
@@ -182,7 +218,7 @@ def read_events(path: Path) -> tuple[list[Event], int]:
         _check_format(path, number, event)
         events.append(event)
         n_whole += len(line)
-    return events, n_whole
+    return events, start + n_whole
 
 
 def _parse(line: bytes) -> Event | None:

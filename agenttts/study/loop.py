@@ -69,6 +69,7 @@ class Progress:
         self._best: tuple[Trial, Interval] | None = None
         self._since = time.monotonic()
         self.session: Session | None = None
+        self._over = False
         self._rank()
 
     def trial(self, trial: Trial) -> None:
@@ -101,9 +102,10 @@ class Progress:
         self.tell("rollout")
 
     def tell(self, kind: Any, *, trial: Trial | None = None, message: str = "") -> None:
-        """Tell the observer where the study stands."""
-        if self._observer is None or self.session is None:
+        """Tell the observer where the study stands; nothing more once it was told that the study has ended."""
+        if self._observer is None or self.session is None or self._over:
             return
+        self._over = kind == "ended"
         total = (self._options.n_trials - self._done_before) * self._n_problems - self._n_skipped
         elapsed = time.monotonic() - self._since
         left = max(0, total - self.rollouts_done)
@@ -122,6 +124,7 @@ class Progress:
             trial=trial,
             eta_s=elapsed * left / self.rollouts_done if self.rollouts_done else None,
             message=message,
+            calls=None if self.session.calls is None else self.session.calls(),
         )
         self._observer.on(event)
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from agenttts.allocators.base import Insight
 from agenttts.budgets.cards import ModelCard
 from agenttts.budgets.cost import Budget, Cost, Unit
+from agenttts.models.counts import CallCounts
 from agenttts.study.archive import ProblemFailure, Trial
 from agenttts.study.break_even import BreakEven
 from agenttts.study.figures import Figure
@@ -112,7 +113,8 @@ def _budget_from_json(data: Mapping[str, Any] | None) -> Budget | None:
 class ProgressEvent:
     """Where a running study stands."""
 
-    kind: Literal["pilot", "planning", "round", "rollout", "trial", "confirming", "waiting", "ended"]
+    kind: Literal["pilot", "planning", "round", "rollout", "trial", "confirming", "waiting", "tick", "ended"]
+    """`tick`: about a second has passed."""
     trials_done: int
     n_trials: int
     rollouts_done: int
@@ -130,6 +132,8 @@ class ProgressEvent:
     eta_s: float | None = None
     """Time left for the trials, in seconds, at the pace so far."""
     message: str = ""
+    calls: CallCounts | None = None
+    """Waits and retries of this run of the study; `None`: nobody counts them."""
 
 
 class Observer(Protocol):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from agenttts.budgets.cost_model import CostModel
     from agenttts.budgets.ledger import SpendingLedger
     from agenttts.models.clients import Clients
+    from agenttts.models.counts import CallCounts
     from agenttts.models.retry import ClientEvent
     from agenttts.study.averaging import Averager
     from agenttts.task.task import Task
@@ -45,6 +46,8 @@ class Session:
     """What the planner was paid for, over all runs; `None`: there is none."""
     spent_on_task: Callable[[], Cost] | None = None
     """`spent` without the planner; `None`: there is none."""
+    calls: Callable[[], CallCounts] | None = None
+    """Waits and retries of this run of the study; `None`: nobody counts them."""
 
     def paid(self) -> dict[str, Any]:
         """Return what the log keeps of the bill, as plain data."""
@@ -53,6 +56,8 @@ class Session:
             kept["planner_bill"] = self.planner_bill().to_json()
         if self.spent_on_task is not None:
             kept["spent_on_task"] = asdict(self.spent_on_task())
+        if self.calls is not None and (counts := self.calls()):
+            kept["calls"] = counts.to_json()
         return kept
 
 
@@ -131,6 +136,7 @@ async def open_session(
                 max_recorded=clients.max_recorded,
                 final_runner=pipeline_runner(pipeline, clients, sampler, cost_model, measure=True),
                 averager=PipelineAverager(task, pipeline, clients, sampler),
+                calls=lambda: clients.counts + advisers.counts,
                 **({} if asker is None else _planner_side(asker, ledger)),
             )
 

@@ -17,6 +17,7 @@ from agenttts.budgets.cost import Budget, Cost
 from agenttts.budgets.cost_model import CostModel
 from agenttts.errors import ProviderError, RunError, SearchBudgetExhausted, StoreError
 from agenttts.store.sql import same_store, what_is_kept, without_password
+from agenttts.study.beat import Beating, Both, ticking
 from agenttts.study.break_even import break_even
 from agenttts.study.confirm import alternative, confirmation, held_back
 from agenttts.study.events import EVENTS_FILE, EventLog, StudyState, fold, read_events
@@ -199,15 +200,18 @@ class Study:
         if state.done:
             return self.result()
         self._refuse_other_code()
-        log = EventLog(self.folder)
+        log, beating = EventLog(self.folder), Beating(self.folder)
         try:
             # Read again: between the first look and the lock another process may have written.
             state = self.state()
             if state.ended is not None:
                 log.append("resumed")
-            progress = Progress(observer, self.options, state.archive, len(self.task.search))
-            await self._run_locked(state, log, progress)
+            observers = [beating, *([] if observer is None else [observer])]
+            progress = Progress(Both(observers), self.options, state.archive, len(self.task.search))
+            with ticking(lambda: progress.tell("tick")):
+                await self._run_locked(state, log, progress)
         finally:
+            beating.gone()
             log.close()
         asked_now = _n_asked(self.state()) - _n_asked(state)
         return replace(self.result(), n_paid_now=progress.n_paid, n_asked_now=asked_now)
