@@ -134,7 +134,11 @@ def serve_on(listener: socket.socket, service: Service) -> None:
             await super().shutdown(sockets)
             service.log.event("ended")
 
-    with suppress(KeyboardInterrupt):  # how it is ended
-        Server(config).run(sockets=[listener])
+    try:
+        with suppress(KeyboardInterrupt):  # how it is ended
+            Server(config).run(sockets=[listener])
+    except SystemExit:
+        if service.startup_error is None:
+            raise
     if service.startup_error is not None:
         raise service.startup_error

@@ -316,8 +316,7 @@ class Service:
         if not task.done():
             task.cancel()
             await asyncio.wait({task})
-            self.metrics.refused(GONE, "caller_gone", "caller_gone")
-            self.log.event("caller gone", id=job.id, seconds=round(job.took_s, 3))
+            self._left(job)
             raise _CallerGone
         if task.cancelled():
             raise shutting_down()
@@ -330,6 +329,11 @@ class Service:
             calls=job.bill.by_stage(),
         )
         return written
+
+    def _left(self, job: _Job) -> None:
+        """Count a caller who did not wait for the answer."""
+        self.metrics.refused(GONE, "caller_gone", "caller_gone")
+        self.log.event("caller gone", id=job.id, seconds=round(job.took_s, 3))
 
     def _refused(self, refused: Refused, job: _Job | None) -> Response:
         self._count(refused, job)
@@ -389,7 +393,9 @@ class Service:
         except _CallerGone:
             return
         finally:
-            task.cancel()
+            if not task.done():  # the framework has noticed first that the caller is gone
+                self._left(job)
+                task.cancel()
             gone.cancel()
 
 
