@@ -39,8 +39,9 @@ filter_list:
 
 
 def rows(n: int) -> list[dict[str, object]]:
-    """Return the first search problems of the tiny task."""
-    return [dict(problem.fields) | {"id": problem.id} for problem in Task.load("tiny").search[:n]]
+    """Return search problems of the tiny task, by id."""
+    found = [dict(problem.fields) | {"id": problem.id} for problem in Task.load("tiny").search[:n]]
+    return sorted(found, key=lambda row: str(row["id"]))
 
 
 def write_tasks(folder: Path, n: int) -> None:
