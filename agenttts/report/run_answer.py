@@ -15,7 +15,7 @@ from agenttts.report.run_words import (
     per_problem,
     score_text,
 )
-from agenttts.report.words import cost_text, plural, share_text
+from agenttts.report.words import cost_text, cut, plural, share_text
 
 if TYPE_CHECKING:
     from agenttts.pipeline.base import Allocation
@@ -25,13 +25,17 @@ if TYPE_CHECKING:
 __all__ = ["answer_part", "answer_sentence", "sure_sentence"]
 
 
+LONGEST = 600
+"""Characters of a sentence that may hold what a model wrote."""
+
+
 def answer_part(facts: RunFacts) -> Part:
     """Return the part."""
     answer = facts.answer
     parts = [paragraph(answer_sentence(facts), "verdict")]
     if answer.allocation is not None:
         parts += [_cards(facts), _plan(facts, answer.allocation), *_commands(facts)]
-    parts += [paragraph(text, "note") for text in answer.cautions]
+    parts += [paragraph(cut(text, LONGEST), "note") for text in answer.cautions]
     parts += [
         *_beside(facts),
         *([text_list([str(one) for one in answer.break_even])] if answer.break_even else []),
@@ -201,7 +205,7 @@ def _measure_rows(kind: str, measures: Mapping[str, Measure]) -> list[list[str]]
             score_text(one.interval),
             "0" if one.interval is None else f"{one.interval.n:,}",
             f"{one.n_unscored:,}",
-            one.because[:200],
+            cut(one.because, LONGEST),
         ]
         for name, one in measures.items()
     ]

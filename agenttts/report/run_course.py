@@ -19,7 +19,7 @@ from agenttts.report.pages import (
     titled,
 )
 from agenttts.report.run_words import group_text, measured_text
-from agenttts.report.words import amount_text, listed, plural, share_text
+from agenttts.report.words import amount_text, cut, listed, plural, share_text
 
 if TYPE_CHECKING:
     from agenttts.report.facts import RunFacts
@@ -29,6 +29,8 @@ __all__ = ["best_line", "course_part", "trial_links"]
 
 MOST_INSIGHTS = 100
 MOST_LINKS = 12
+LONGEST = 1000
+"""Characters of what a planner wrote."""
 
 
 def course_part(facts: RunFacts) -> Part:
@@ -178,7 +180,7 @@ def _insights(facts: RunFacts) -> list[str]:
 def _insight(one: InsightFact) -> str:
     sure = "" if one.confidence is None else f", confidence {one.confidence:.2f}"
     cited = f": {trial_links(one.trials)}" if one.trials else ": no trial cited"
-    return f'{escaped(one.text)} <span class="soft">(round {one.round}{sure}{cited})</span>'
+    return f'{escaped(cut(one.text, LONGEST))} <span class="soft">(round {one.round}{sure}{cited})</span>'
 
 
 def trial_links(numbers: Sequence[int]) -> str:
@@ -204,7 +206,7 @@ def _rounds(facts: RunFacts) -> list[str]:
             )
         )
     if notes:
-        rows = [[note] for note in dict.fromkeys(notes)]
+        rows = [[cut(note, LONGEST)] for note in dict.fromkeys(notes)]
         parts.append(
             details(
                 f"{plural(len(rows), 'note')} on the planner", [table(["note"], rows, fill=[0], is_long=True)]

@@ -121,7 +121,7 @@ def _score(one: RolloutFact) -> str:
 
 def _pass(facts: RunFacts, one: RolloutFact) -> str:
     who = _who(facts, one)
-    missing = [paragraph(one.missing, "note")] if one.missing else []
+    missing = [paragraph(cut(one.missing, LONGEST_TEXT), "note")] if one.missing else []
     parts = [f"<h4>{who[:1].upper()}{who[1:]}</h4>", *missing]
     return "".join([*parts, *(markup for stage in one.stages for markup in _stage(stage))])
 
@@ -140,7 +140,7 @@ def _stage(stage: StagePass) -> Iterator[str]:
     yield paragraph(
         f"Selected answer: {'none' if stage.answer is None else cut(stage.answer, LONGEST_TEXT)}{score}"
     )
-    yield from (paragraph(note, "soft") for note in stage.notes)
+    yield from (paragraph(cut(note, LONGEST_TEXT), "soft") for note in stage.notes)
 
 
 def _samples(samples: Sequence[SampleFact]) -> str:

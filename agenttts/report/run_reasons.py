@@ -22,7 +22,7 @@ from agenttts.report.pages import (
     whiskers,
 )
 from agenttts.report.run_words import measured_text, predicted_text, prediction_text
-from agenttts.report.words import plural, share_text
+from agenttts.report.words import cut, plural, share_text
 
 if TYPE_CHECKING:
     from agenttts.allocators.evidence import Estimate, Saturation
@@ -34,6 +34,7 @@ __all__ = ["reasons_part"]
 PLACE, TITLE = "reasons", "Why this allocation"
 MOST_LINES = 6
 """Curves of one chart; the table has all."""
+LONGEST = 600
 LEAST_CHANCE = 0.001
 """A fit knows no chances more exactly than that."""
 
@@ -262,7 +263,7 @@ def _other(one: OtherModel) -> list[str]:
     return [
         one.stage,
         one.model,
-        one.why,
+        cut(one.why, LONGEST),
         "unknown" if one.single is None else str(one.single.score),
         "unknown" if one.chosen_single is None else str(one.chosen_single.score),
         prediction_text(one.predicted),

@@ -1,0 +1,264 @@
+"""The page of a run in a real browser: the answers in their order, nothing asked of the network, nothing foreign run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import plotly.graph_objects
+import pytest
+
+from agenttts.report.run_answer import answer_sentence
+from agenttts.report.run_budgets import budgets_part
+from agenttts.report.run_course import course_part
+from agenttts.report.run_frontier import frontier_part
+from agenttts.report.run_money import money_part
+from agenttts.report.run_page import run_page
+from agenttts.report.run_problems import problems_part
+from agenttts.report.run_reasons import reasons_part
+from tests.report.browsing import HOSTILE, looked_at, without_scripts
+from tests.report.fabricated import SOURCE, facts
+
+
+def words(markup: str) -> str:
+    text = re.sub(r"<[^>]+>", " ", without_scripts(markup))
+    return re.sub(r"\s+", " ", text.replace("&#x27;", "'"))
+
+
+# --- what it says ----------------------------------------------------------------------------------------------------
+
+
+def test_the_answers_come_in_the_order_in_which_they_are_asked_for():
+    text = words(run_page(facts()))
+    order = [
+        "What to run What else",  # the links
+        "Run outline with sim/small (4 samples, majority), then solve with solve/large (4 samples, best_of_n(judge)).",
+        "It scores 0.810 (95% interval 0.760 to 0.860) on 300 unseen problems and costs 1.5 GFLOPs a problem, 75% of the budget.",
+        "Winner and runner-up are not distinguishable on unseen problems.",
+        "The plan stage model samples select",
+        "agenttts evaluate runs/first/plan.yaml",
+        "Trial 4",
+        "Score against cost.",
+        "Cost of a problem by stage and kind.",
+        "Score against budget.",
+        "Gain of the final score by a tenth of the budget more at a stage.",
+        "Why not another model",
+        "Best so far against trials.",
+        "What the planner says it has learnt",
+        "A failed problem is no wrong answer",
+        "Low and high are the ends of 95% intervals",
+        "Problem p0000: the winner scores 1.00; trial 3 scores 1.00",
+    ]
+    places = [text.find(part) for part in order]
+    assert -1 not in places, [part for part, place in zip(order, places, strict=True) if place < 0]
+    assert places == sorted(places)
+
+
+def test_every_chart_and_every_table_of_figures_says_what_its_figures_come_from():
+    text = run_page(facts())
+    assert SOURCE in words(text)
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", text, re.DOTALL)
+    assert len(captions) == 8
+    assert all("answers of simulated models" in one for one in captions)
+    for part in ("trials", "problems"):
+        section = text[text.index(f'<section id="{part}"') :]
+        assert "answers of simulated models" in section[: section.index("<table")]
+
+
+def test_predictions_are_told_apart_from_measurements():
+    text = words("".join(budgets_part(facts()).parts))
+    assert "Predicted by a fit to 9 trials, not measured" in text
+    assert "A prediction, not a measurement: fitted to 9 trials." in text
+
+
+def test_every_figure_is_one_that_plotly_knows():
+    made = facts()
+    parts = [make(made) for make in (frontier_part, money_part, budgets_part, reasons_part, course_part)]
+    drawn = [one for part in parts for one in part.figures]
+    assert len(drawn) == 8
+    for one in drawn:
+        plotly.graph_objects.Figure(
+            data=one["data"], layout=one["layout"]
+        )  # raises where a key or a value is unknown
+
+
+def test_money_adds_up_to_the_whole_by_stage_and_kind():
+    (drawn,) = money_part(facts()).figures
+    bars = {one["name"]: one["y"] for one in drawn["data"]}
+    assert bars == {
+        "prefill": [0.2, 0.3],
+        "decode": [0.3, 0.4],
+        "fusion": [0, pytest.approx(0.2)],
+        "verification": [0, 0.2],
+    }
+    assert "fusion 12%, verification 12%" in words("".join(money_part(facts()).parts))
+
+
+def test_a_run_without_a_winner_says_what_to_do():
+    made = facts()
+    answer = replace(made.answer, winner=None, allocation=None, plan="", score=None, split="")
+    head = replace(made.head, message="Give a larger budget.")
+    lost = replace(made, answer=answer, head=head)
+    assert answer_sentence(lost) == (
+        "There is nothing to run yet: no allocation within 2 GFLOPs a problem has a score. Give a larger budget."
+    )
+    assert "nothing to run yet" in words(run_page(lost))
+
+
+def test_a_score_on_the_problems_that_chose_it_is_said_to_flatter():
+    made = facts()
+    answer = replace(
+        made.answer, split="search", difference=None, verdict="", unconfirmed_because="it was not asked for"
+    )
+    told = answer_sentence(replace(made, answer=answer))
+    assert "on the 300 problems it was chosen by, which flatters it, and costs" in told
+    assert "How sure that it is the best is not known: it was not asked for." in told
+
+
+def test_an_insight_links_to_the_trials_that_it_cites():
+    text = run_page(facts())
+    assert '<a href="#trial-1">1</a> and <a href="#trial-2">2</a>' in text
+    assert '<tr id="trial-1">' in text
+
+
+def test_long_texts_are_cut_and_say_where_all_of_them_is():
+    assert "x" * 2501 not in run_page(facts(text="x" * 9000))
+    text = "".join(problems_part(facts(text="x" * 9000)).parts)
+    assert "The text goes on; agenttts export has all of it." in text
+    assert "agenttts export runs/first --draws FILE.jsonl" in text
+
+
+def test_passes_that_there_is_no_room_for_are_counted():
+    told = words("".join(problems_part(facts(n_passes=400, text="y" * 1400)).parts))
+    left = int(re.search(r"(\d+) more are left out to keep the page small", told)[1])
+    shown = len(re.findall(r"Problem p\d+:", told))
+    assert left + 2 * shown == 400
+
+
+def test_the_same_facts_give_the_same_page():
+    assert run_page(facts()) == run_page(facts())
+
+
+# --- what is written by others ---------------------------------------------------------------------------------------
+
+
+def test_what_is_written_by_others_is_no_markup():
+    text = run_page(facts(text=HOSTILE, name=HOSTILE))
+    assert "<img" not in without_scripts(text)
+    assert "document.title='owned'</script>" not in text
+    assert "&lt;img src=x" in text
+
+
+def test_hostile_texts_stay_text_in_a_browser(tmp_path: Path):
+    questions = [
+        "document.title",
+        "document.images.length",
+        "document.querySelectorAll('.js-plotly-plot').length",
+    ]
+    seen = looked_at(run_page(facts(text=HOSTILE, name=HOSTILE)), tmp_path, questions)
+    title, images, plots = seen.answers
+    assert "owned'" in title  # as text of the task's name, cut by nothing
+    assert title != "owned"
+    assert images == 0
+    assert plots == 8
+    assert seen.complaints == []
+
+
+# --- in a browser ----------------------------------------------------------------------------------------------------
+
+
+def test_a_browser_draws_all_without_complaint_and_asks_for_nothing_but_the_page(tmp_path: Path):
+    headings = "[...document.querySelectorAll('h2')].map(one => one.textContent)"
+    seen = looked_at(
+        run_page(facts()), tmp_path, ["document.querySelectorAll('.js-plotly-plot').length", headings]
+    )
+    assert seen.answers[0] == 8
+    assert seen.answers[1] == [
+        "What to run",
+        "What else is nearly as good",
+        "Where the money goes",
+        "What more or less budget would buy",
+        "Why this allocation",
+        "How the search went",
+        "What failed",
+        "Single trials",
+        "Single problems",
+    ]
+    assert seen.complaints == []
+    assert {address.partition(":")[0] for address in seen.requests} <= {"file", "data", "blob"}
+    assert [address for address in seen.requests if address.startswith("file")] == [
+        (tmp_path / "page.html").as_uri()
+    ]
+
+
+@pytest.mark.parametrize("is_dark", [False, True])
+def test_on_a_phone_the_page_is_no_wider_than_the_screen(tmp_path: Path, is_dark: bool):
+    questions = [
+        "document.documentElement.scrollWidth",
+        "[...document.querySelectorAll('.wide')].some(one => one.scrollWidth > one.clientWidth)",
+        "getComputedStyle(document.body).backgroundColor",
+    ]
+    seen = looked_at(run_page(facts()), tmp_path, questions, width=360, is_dark=is_dark)
+    assert seen.answers[0] == 360
+    assert seen.answers[1]  # a wide table scrolls in its own region
+    assert seen.answers[2] == ("rgb(20, 25, 31)" if is_dark else "rgb(255, 255, 255)")
+    assert seen.complaints == []
+
+
+def test_the_keyboard_reaches_the_content_and_shows_where_it_is(tmp_path: Path):
+    where = "[document.activeElement.className, document.activeElement.getAttribute('href')]"
+    outline = "getComputedStyle(document.activeElement).outlineStyle"
+    place = "document.activeElement.getBoundingClientRect().left >= 0"
+    seen = looked_at(run_page(facts()), tmp_path, [where, outline, place], tabs=1)
+    assert seen.answers == [["skip", "#content"], "solid", True]
+    links = [
+        f"document.querySelector('{one}') !== null"
+        for one in ("main#content", "nav[aria-label]", "header h1")
+    ]
+    reached = "document.activeElement.closest('nav, main') !== null"
+    seen = looked_at(run_page(facts()), tmp_path, [*links, reached], tabs=3)
+    assert seen.answers == [True, True, True, True]
+
+
+def test_everything_that_can_be_used_has_a_name_and_a_place_in_the_order(tmp_path: Path):
+    questions = [
+        "[...document.querySelectorAll('.wide')].every(one => one.tabIndex === 0 && one.getAttribute('aria-label'))",
+        "[...document.querySelectorAll('.plot')].every(one => one.getAttribute('role') === 'img' && one.getAttribute('aria-label'))",
+        "[...document.querySelectorAll('section[aria-labelledby]')].every(one => document.getElementById(one.getAttribute('aria-labelledby')))",
+        "new Set([...document.querySelectorAll('[id]')].map(one => one.id)).size === document.querySelectorAll('[id]').length",
+    ]
+    assert looked_at(run_page(facts()), tmp_path, questions).answers == [True] * 4
+
+
+def test_tables_of_trials_are_sorted_by_their_heads(tmp_path: Path):
+    click = (
+        "[...document.querySelectorAll('#trials th button')].find(one => one.textContent === 'score').click()"
+    )
+    scores = "[...document.querySelectorAll('#trials tbody tr')].map(one => Number(one.cells[3].textContent))"
+    seen = looked_at(run_page(facts()), tmp_path, [scores, click, scores, click, scores])
+    written, _, up, _, down = seen.answers
+    assert written != sorted(written)
+    assert up == sorted(written)
+    assert down == sorted(written, reverse=True)
+
+
+def test_without_javascript_everything_but_the_charts_is_there(tmp_path: Path):
+    questions = [
+        "document.querySelectorAll('#trials tbody tr').length",
+        "[...document.querySelectorAll('.plot')].every(one => one.offsetParent === null)",
+        "document.body.innerText.includes('The plots need JavaScript')",
+        "document.querySelector('#frontier table').offsetParent !== null",
+        "document.querySelectorAll('th button').length",
+    ]
+    seen = looked_at(run_page(facts()), tmp_path, questions, scripts=False)
+    assert seen.answers == [12, True, True, True, 0]
+
+
+def test_a_thousand_trials_stay_below_two_megabytes_and_are_drawn(tmp_path: Path):
+    text = run_page(facts(n_trials=1000, n_problems=500, n_passes=40, text="a reply of some length " * 40))
+    assert len(text.encode()) < 2_000_000
+    rows = "document.querySelectorAll('#trials tbody tr').length"
+    seen = looked_at(text, tmp_path, [rows, "document.documentElement.scrollWidth <= innerWidth"])
+    assert seen.answers == [1000, True]
+    assert seen.complaints == []
