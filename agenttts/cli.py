@@ -12,6 +12,12 @@ from typing import Annotated
 import typer
 
 from agenttts._cli.compare_command import compare
+from agenttts._cli.completion import (
+    complete_allocators,
+    complete_plans,
+    complete_runs,
+    complete_tasks_and_runs,
+)
 from agenttts._cli.data_commands import data_app
 from agenttts._cli.export_command import export
 from agenttts._cli.options import (
@@ -38,9 +44,11 @@ from agenttts._cli.options import (
 )
 from agenttts._cli.paper_command import paper
 from agenttts._cli.record_commands import record_app
-from agenttts._cli.starting_commands import doctor, init
 from agenttts._cli.report_command import report
+from agenttts._cli.serve_command import serve
+from agenttts._cli.starting_commands import doctor, init
 from agenttts._cli.verifiers_commands import verifiers_app
+from agenttts._cli.watch_command import watch
 
 __all__ = ["app", "main"]
 
@@ -53,7 +61,6 @@ _EXIT_CODES = (
 app = typer.Typer(
     name="agenttts",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,  # what is printed is text; brackets in it are brackets
     pretty_exceptions_enable=False,
     epilog=_EXIT_CODES,
@@ -89,6 +96,7 @@ def optimize(
         typer.Argument(
             metavar="TASK",
             help="A task file, its folder, a name that `agenttts tasks` lists, or a run folder to go on with.",
+            autocompletion=complete_tasks_and_runs,
         ),
     ],
     budget: BudgetOption = None,
@@ -97,6 +105,7 @@ def optimize(
         typer.Option(
             help="What proposes allocations, e.g. agent, curves, tpe, random, grid.",
             show_default="agent where a planner is set, else curves",
+            autocompletion=complete_allocators,
         ),
     ] = None,
     planner: PlannerOption = None,
@@ -203,7 +212,12 @@ def check(
 @app.command(epilog=_EXIT_CODES)
 def evaluate(
     plan: Annotated[
-        Path, typer.Argument(metavar="PLAN", help="A plan.yaml, or the run folder that holds it.")
+        Path,
+        typer.Argument(
+            metavar="PLAN",
+            help="A plan.yaml, or the run folder that holds it.",
+            autocompletion=complete_plans,
+        ),
     ],
     split: Annotated[Split, typer.Option(help="Problems to answer.")] = Split.TEST,
     n: Annotated[int | None, typer.Option("--n", min=1, help="Only the first N problems.")] = None,
@@ -277,6 +291,9 @@ def models(as_json: JsonOption = False) -> None:
         run_models(as_json=as_json)
 
 
+app.command(epilog=_EXIT_CODES)(serve)
+
+
 @app.command("serve-models", epilog=_EXIT_CODES)
 def serve_models(
     host: Annotated[
@@ -311,7 +328,12 @@ def runs(folder: RunsFolderOption = Path("runs"), as_json: JsonOption = False) -
 @app.command(epilog=_EXIT_CODES)
 def diagnose(
     run: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run folder, or the name of a run under runs/.")
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="A run folder, or the name of a run under runs/.",
+            autocompletion=complete_runs,
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -329,6 +351,7 @@ def diagnose(
 
 
 app.command(epilog=_EXIT_CODES)(report)
+app.command(epilog=_EXIT_CODES)(watch)
 app.command(epilog=_EXIT_CODES)(export)
 app.add_typer(data_app, name="data", epilog=_EXIT_CODES)
 app.add_typer(record_app, name="record", epilog=_EXIT_CODES)
