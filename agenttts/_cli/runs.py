@@ -34,6 +34,14 @@ class _Run:
         return "" if self.result is None else self.result.status
 
     @property
+    def report(self) -> Path | None:
+        """Its page; `None` where there is none."""
+        from agenttts.report.run_report import PAGE_FILE
+
+        page = self.folder / PAGE_FILE
+        return page if page.is_file() else None
+
+    @property
     def unscored(self) -> bool:
         """Too many unseen problems failed; the confirmation can be run again."""
         confirmed = None if self.result is None else self.result.confirmation
@@ -84,6 +92,8 @@ def _as_text(run: _Run) -> str:
             fold(f"{_score(result)}; {allocation_text(result.best.allocation)}", first="    best   ")
         )
     lines.append(fold(f"{cost_text(result.spent)}; {result.n_paid:,} draws paid", first="    spent  "))
+    if run.report is not None:
+        lines.append(f"    report {run.report}")
     if run.resume:
         lines.append(f"    go on  {run.resume}")
     return "\n".join(lines)
@@ -112,5 +122,6 @@ def _as_json(run: _Run) -> dict[str, Any]:
         "confirmed_score": confirmed.winner.to_json() if confirmed is not None and confirmed.winner else None,
         "spent": cost_to_json(result.spent),
         "n_paid": result.n_paid,
+        "report": None if run.report is None else str(run.report),
         "resume": run.resume or None,
     }
