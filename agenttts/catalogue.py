@@ -19,6 +19,7 @@ __all__ = [
     "catalogue_folder",
     "list_tasks",
     "resolve_task",
+    "task_names",
     "verifier_card_files",
 ]
 
@@ -83,6 +84,11 @@ def list_tasks() -> list[ListedTask]:
     """Return every task that can be called by its name, sorted."""
     tasks = [ListedTask(path.parent.name, path, _description(path)) for path in _task_files()]
     return sorted(tasks, key=lambda task: task.name)
+
+
+def task_names() -> list[str]:
+    """Return the names of all tasks, sorted, without looking into them."""
+    return sorted(path.parent.name for path in _task_files())
 
 
 def _description(path: Path) -> str:

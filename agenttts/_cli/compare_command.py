@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from agenttts._cli.completion import complete_allocators, complete_listed
 from agenttts._cli.options import (
     BudgetOption,
     ConcurrencyOption,
@@ -38,6 +39,7 @@ def compare(
             metavar="NAME,NAME,...",
             help="What proposes allocations, separated by commas; with switches in brackets, e.g. "
             "'agenttts,agenttts[no_insight1=true]'.",
+            autocompletion=complete_listed(complete_allocators),
         ),
     ],
     seeds: Annotated[int, typer.Option(min=1, help="Searches of each, with seeds 0, 1, ...")] = 20,

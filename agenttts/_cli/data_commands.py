@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from agenttts._cli.completion import complete_recipes
+
 __all__ = ["data_app"]
 
 data_app = typer.Typer(
@@ -24,7 +26,14 @@ JsonOption = Annotated[
 
 @data_app.command("prepare")
 def prepare(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A task that `agenttts data list` names.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="A task that `agenttts data list` names.",
+            autocompletion=complete_recipes,
+        ),
+    ],
     source: Annotated[
         str | None,
         typer.Option(

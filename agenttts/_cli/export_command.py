@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from agenttts._cli.completion import complete_runs
 from agenttts._cli.options import JsonOption, StoreOption, TrustOption
 
 __all__ = ["export"]
@@ -14,7 +15,12 @@ __all__ = ["export"]
 
 def export(
     run: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run folder, or the name of a run under runs/.")
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="A run folder, or the name of a run under runs/.",
+            autocompletion=complete_runs,
+        ),
     ],
     trials: Annotated[
         Path | None,

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from agenttts._cli.completion import complete_cards, complete_data_file, complete_tasks
+
 __all__ = [
     "BudgetOption",
     "ConcurrencyOption",
@@ -49,7 +51,11 @@ class Split(StrEnum):
 
 TaskArgument = Annotated[
     str,
-    typer.Argument(metavar="TASK", help="A task file, its folder, or a name that `agenttts tasks` lists."),
+    typer.Argument(
+        metavar="TASK",
+        help="A task file, its folder, or a name that `agenttts tasks` lists.",
+        autocompletion=complete_tasks,
+    ),
 ]
 BudgetOption = Annotated[
     str | None,
@@ -68,6 +74,7 @@ DataOption = Annotated[
         help="In place of the task's data: a file, which is divided into search and test problems, or a folder with "
         "search.* and test.* (jsonl, csv, parquet, also .gz). Looked up here, then beside the task file.",
         show_default="the task's",
+        autocompletion=complete_data_file,
     ),
 ]
 StoreOption = Annotated[
@@ -106,6 +113,7 @@ PlannerOption = Annotated[
         metavar="CARD",
         help="Model that the allocator asks for advice; any card. It is served from where its card says, unless a stage uses it too.",
         show_default="the task's",
+        autocompletion=complete_cards,
     ),
 ]
 PlannerBudgetOption = Annotated[

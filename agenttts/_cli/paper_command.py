@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from agenttts._cli.completion import complete_allocators, complete_listed, complete_tasks
 from agenttts._cli.options import (
     BudgetOption,
     ConcurrencyOption,
@@ -28,7 +29,10 @@ def paper(
     task: Annotated[
         str,
         typer.Option(
-            "--task", metavar="TASK", help="A task file, its folder, or a name, e.g. 2wikimultihopqa."
+            "--task",
+            metavar="TASK",
+            help="A task file, its folder, or a name, e.g. 2wikimultihopqa.",
+            autocompletion=complete_tasks,
         ),
     ],
     budget: BudgetOption = None,
@@ -39,6 +43,7 @@ def paper(
             metavar="NAME,NAME,...",
             help="Only these: random, bo, llm_zs, mlcopilot, agenthpo, agenttts, or any other allocator.",
             show_default="the paper's six; without a planner random and bo",
+            autocompletion=complete_listed(complete_allocators),
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Searches of each, with seeds 0, 1, ...")] = 3,

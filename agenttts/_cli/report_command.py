@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from agenttts._cli.completion import complete_runs
 from agenttts._cli.options import JsonOption, TrustOption
 
 __all__ = ["report"]
@@ -16,11 +17,18 @@ def report(
     run: Annotated[
         str,
         typer.Argument(
-            metavar="RUN", help="A run folder, the name of a run under runs/, or the folder of a comparison."
+            metavar="RUN",
+            help="A run folder, the name of a run under runs/, or the folder of a comparison.",
+            autocompletion=complete_runs,
         ),
     ],
     other: Annotated[
-        str | None, typer.Argument(metavar="[OTHER]", help="Another run, to show both beside each other.")
+        str | None,
+        typer.Argument(
+            metavar="[OTHER]",
+            help="Another run, to show both beside each other.",
+            autocompletion=complete_runs,
+        ),
     ] = None,
     out: Annotated[
         Path | None,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from agenttts._cli.completion import complete_plans
 from agenttts._cli.options import EndpointOption, SourceOption, TrustOption
 
 __all__ = ["serve"]
@@ -22,7 +23,12 @@ class Content(StrEnum):
 
 def serve(
     plan: Annotated[
-        Path, typer.Argument(metavar="PLAN", help="A plan.yaml, or the run folder that holds it.")
+        Path,
+        typer.Argument(
+            metavar="PLAN",
+            help="A plan.yaml, or the run folder that holds it.",
+            autocompletion=complete_plans,
+        ),
     ],
     host: Annotated[
         str, typer.Option(help="Address to listen on; another than loopback needs a key.")

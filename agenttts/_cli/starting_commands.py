@@ -7,6 +7,13 @@ from typing import Annotated
 
 import typer
 
+from agenttts._cli.completion import (
+    complete_answers,
+    complete_cards,
+    complete_data_file,
+    complete_listed,
+    complete_tasks_and_plans,
+)
 from agenttts._cli.options import EndpointOption, JsonOption, SourceOption, StoreOption, TrustOption
 
 __all__ = ["doctor", "init"]
@@ -19,6 +26,7 @@ def init(
             metavar="[FILE]",
             help="Your problems with their right answers: JSONL, CSV, Parquet (each also .gz) or one JSON list.",
             show_default="asked on a terminal; else an example is written",
+            autocompletion=complete_data_file,
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the task.", show_default="of the file")] = None,
@@ -45,6 +53,7 @@ def init(
             metavar="KIND",
             help="Kind of answer: number, choice, text, list, json, math, long, code.",
             show_default="guessed",
+            autocompletion=complete_answers,
         ),
     ] = None,
     models: Annotated[
@@ -53,6 +62,7 @@ def init(
             metavar="A,B",
             help="Model cards to choose from; with --endpoint also names that it serves.",
             show_default="all that the endpoint serves; without one the tiny family, for trying",
+            autocompletion=complete_listed(complete_cards),
         ),
     ] = None,
     stages: Annotated[
@@ -117,6 +127,7 @@ def doctor(
         typer.Argument(
             metavar="[TASK|PLAN]",
             help="A task, a plan.yaml or a run: its cards, keys and endpoints are looked at, too.",
+            autocompletion=complete_tasks_and_plans,
         ),
     ] = None,
     store: StoreOption = None,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from agenttts._cli.completion import complete_tasks, complete_verifiers
 from agenttts._cli.options import (
     ConcurrencyOption,
     DataOption,
@@ -48,11 +49,16 @@ def check(
             metavar="VERIFIER",
             help="A kind or card that `agenttts verifiers` lists, the label of one of the task's ways to select, a "
             "block in quotes such as '{kind: judge, model: CARD}', or `oracle` for gold itself.",
+            autocompletion=complete_verifiers,
         ),
     ],
     task: Annotated[
         str,
-        typer.Option(metavar="TASK", help="A task file, its folder, or a name that `agenttts tasks` lists."),
+        typer.Option(
+            metavar="TASK",
+            help="A task file, its folder, or a name that `agenttts tasks` lists.",
+            autocompletion=complete_tasks,
+        ),
     ],
     stage: Annotated[
         str | None,
