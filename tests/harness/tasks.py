@@ -22,7 +22,7 @@ def fair():
 LM_EVAL_TASK = """
 task: fair
 dataset_path: json
-dataset_kwargs: {data_files: {test: FILE}}
+dataset_kwargs: {data_files: {test: FILE}, cache_dir: CACHE}
 test_split: test
 output_type: generate_until
 doc_to_text: "{{text}}"
@@ -50,4 +50,6 @@ def write_tasks(folder: Path, n: int) -> None:
     data = folder / "fair.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows(n)))
     (folder / "fair.py").write_text(INSPECT_TASK)
-    (folder / "fair.yaml").write_text(LM_EVAL_TASK.replace("FILE", str(data)))
+    (folder / "fair.yaml").write_text(
+        LM_EVAL_TASK.replace("FILE", str(data)).replace("CACHE", str(folder / "cache"))
+    )
