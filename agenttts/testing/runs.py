@@ -44,7 +44,7 @@ STAGES = ("read", "solve", "check")
 PARAMETERS = {"simulated/small": 1e9, "simulated/medium": 4e9, "simulated/large": 16e9}
 COUNTS = (1, 2, 4, 8, 16, 32)
 PROMPT_TOKENS, ANSWER_TOKENS = 40, 12
-SKILLS = (-0.4, 0.9, 1.7)
+SKILLS = (-1.2, -0.2, 0.7)
 BATCH = 4
 MOST_REAL = 24
 """Leading trials that are run through the pipeline at most, until those that lead are among them."""

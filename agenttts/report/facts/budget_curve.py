@@ -48,17 +48,16 @@ def budget_curve(record: RunRecord, fit: Fit | None, why_none: str) -> BudgetCur
     """
     budget = record.options.budget.amount
     measured = [trial for trial in record.archive.valid if trial.status in {"ok", "over_budget"}]
-    if fit is not None:
-        cheapest = float(fit.costs.min())
-    else:
-        cheapest = min((trial.charged for trial in measured), default=budget)
+    if fit is None and not measured:
+        return BudgetCurve((), None, why_none)
+    cheapest = float(fit.costs.min()) if fit is not None else min(trial.charged for trial in measured)
     known: dict[int, Interval] = {}
     points = [_point(b, record, fit, measured, known) for b in budgets_between(cheapest, budget)]
     return BudgetCurve(
         points=tuple(points),
         fit=None if fit is None else fit.note,
         why_none=why_none,
-        n_choices=0 if fit is None else len(fit.rows),
+        n_choices=0 if fit is None else len(fit.every),
         exact=fit is None or fit.exact,
     )
 

@@ -35,8 +35,11 @@ MaxRecorded = Callable[[str, str], "int | None"]
 TIMES = 2.0
 """Predictions reach up to so many times the budget."""
 Z = 1.96
-SHORTLIST = 64
-"""Allocations with the highest near means, which are predicted in full."""
+MOST_IN_FULL = 40_000
+"""Up to so many allocations are all predicted in full; of more, the ones of the highest near means are, and those next
+to trials, of which near means know least."""
+N_CELLS, N_CELLS_BY_MODEL, PER_CELL = 32, 4, 150
+"""Ranges of cost, over all and by stage and model, and how many are kept of each."""
 N_DRAWN = 40_000
 """Uniform draws, where a space is too large to be listed."""
 SEED = 20250802
@@ -51,6 +54,7 @@ class Fit:
     model: CurvesModel
     n_trials: int
     """Valid trials of the archive; the fit may rest on fewer."""
+    most_in_full: int = MOST_IN_FULL
 
     @property
     def space(self) -> Space:
@@ -63,8 +67,8 @@ class Fit:
         return self.space.enumerable
 
     @cached_property
-    def rows(self) -> Indices:
-        """Allocations to choose from, each once."""
+    def every(self) -> Indices:
+        """Allocations that are looked at, each once: all that fit, where they can be listed."""
         space = self.space
         if space.enumerable:
             return space.feasible_indices()
@@ -73,8 +77,36 @@ class Fit:
         parts = [space.sample(rng, N_DRAWN), np.array(tried, dtype=np.int32)]
         if self.model.composition is not None:
             parts.append(beam(self.model.composition))
-        every = np.unique(np.concatenate(parts), axis=0)
-        fitting: Indices = every[space.fits(every)]
+        found = np.unique(np.concatenate(parts), axis=0)
+        fitting: Indices = found[space.fits(found)]
+        return fitting
+
+    @cached_property
+    def rows(self) -> Indices:
+        """Those of `every` that are predicted in full: all, or the ones that may be best at some cost."""
+        every = self.every
+        if len(every) <= self.most_in_full:
+            return every
+        mean, cost = self.model.cheap_mean(every), self.space.cost_array(every)
+        keep = np.zeros(len(every), dtype=bool)
+        keep[_best_by_cell(mean, cost, N_CELLS, PER_CELL)] = True
+        for s, choices in enumerate(self.space.stages):
+            for model in {choice.model for choice in choices}:
+                with_it = np.array([c.model == model and c.below != 0 for c in choices])[every[:, s]]
+                places = np.flatnonzero(with_it)
+                keep[places[_best_by_cell(mean[places], cost[places], N_CELLS_BY_MODEL, PER_CELL)]] = True
+        return np.unique(np.concatenate([every[keep], self._near_trials()]), axis=0)
+
+    def _near_trials(self) -> Indices:
+        """Return the trials' allocations and those that differ from one at a single stage, as far as they fit."""
+        space, seen = self.space, self.model.residual.seen
+        found = [seen]
+        for s, choices in enumerate(space.stages):
+            block = np.repeat(seen, len(choices), axis=0)
+            block[:, s] = np.tile(np.arange(len(choices), dtype=np.int32), len(seen))
+            found.append(block)
+        rows = space.once(np.unique(np.concatenate(found), axis=0))
+        fitting: Indices = rows[space.fits(rows)]
         return fitting
 
     @cached_property
@@ -83,9 +115,10 @@ class Fit:
         return self.space.cost_array(self.rows)
 
     @cached_property
-    def near_means(self) -> Floats:
-        """Nearly the expected scores of `rows`."""
-        return self.model.cheap_mean(self.rows)
+    def predicted(self) -> tuple[Floats, Floats]:
+        """Expected scores of `rows`, in [0, 1], and their standard deviations."""
+        mean, deviation = self.model.predict(self.rows)
+        return np.clip(mean, 0.0, 1.0), deviation  # the process knows of no bounds
 
     def best_of(self, allowed: NDArray[np.bool_]) -> tuple[Indices, Predicted, float] | None:
         """Return the allocation of the highest expected score, that score, and its cost; `None` where none is allowed.
@@ -96,12 +129,10 @@ class Fit:
         places = np.flatnonzero(allowed)
         if not len(places):
             return None
-        near = self.near_means[places]
-        short = places[np.argsort(-near, kind="stable")[:SHORTLIST]]
-        mean, deviation = self.model.predict(self.rows[short])
+        mean, deviation = (values[places] for values in self.predicted)
         # Of equal ones the cheaper.
-        i = int(np.lexsort((self.costs[short], -np.round(mean, 6)))[0])
-        return self.rows[short[i]], _predicted(mean[i], deviation[i]), float(self.costs[short[i]])
+        i = int(np.lexsort((self.costs[places], -np.round(mean, 6)))[0])
+        return self.rows[places[i]], _predicted(mean[i], deviation[i]), float(self.costs[places[i]])
 
     def chance_to_beat(self, row: Indices, trial: Trial) -> float | None:
         """Return the chance that an allocation is better than that of a trial; `None` where the fit lacks the trial."""
@@ -133,9 +164,20 @@ class Fit:
         return FitNote(f"A prediction, not a measurement: fitted to {of} by {how}.", n, believed)
 
 
+def _best_by_cell(mean: Floats, cost: Floats, n_cells: int, per_cell: int) -> NDArray[np.int64]:
+    """Return the places of the highest means in each of so many equally filled ranges of cost."""
+    if not len(mean):
+        return np.zeros(0, dtype=np.int64)
+    order = np.argsort(cost, kind="stable")
+    found = [
+        cell[np.argsort(-mean[cell], kind="stable")[:per_cell]] for cell in np.array_split(order, n_cells)
+    ]
+    return np.concatenate(found)
+
+
 def _predicted(mean: float, deviation: float) -> Predicted:
     low, high = np.clip([mean - Z * deviation, mean + Z * deviation], 0.0, 1.0)
-    return Predicted(min(1.0, max(0.0, float(mean))), float(low), float(high))
+    return Predicted(float(mean), float(low), float(high))
 
 
 def space_of(record: RunRecord, max_recorded: MaxRecorded | None = None) -> Space:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from agenttts.report.facts.intervals import band
+from agenttts.report.facts.intervals import CONFIDENCE, band
 from agenttts.report.facts.values import ProblemFact, Standing, TrialFact
+from agenttts.study.statistics import wilson
 
 if TYPE_CHECKING:
     from agenttts.report.facts.record import RunRecord
@@ -24,17 +25,16 @@ def trial_facts(record: RunRecord, standing: Mapping[int, Standing]) -> tuple[Tr
 
 
 def _trial(trial: Trial, archive: Archive, standing: Standing, names: Sequence[str]) -> TrialFact:
-    low, high = band(list(trial.scores.values())) if trial.scores else (None, None)
     score = archive.estimate(trial) if trial.scores else None
-    shift = 0.0 if score is None else score - trial.score
+    low, high = (None, None) if score is None else _interval(trial, score)
     return TrialFact(
         number=trial.number,
         allocation=trial.allocation,
         status=trial.status,
         standing=standing,
         score=score,
-        low=None if low is None else max(0.0, low + shift),
-        high=None if high is None else min(1.0, high + shift),
+        low=low,
+        high=high,
         n_problems=len(trial.scores),
         n_failed=trial.n_failed,
         charged=trial.charged,
@@ -47,6 +47,13 @@ def _trial(trial: Trial, archive: Archive, standing: Standing, names: Sequence[s
         estimated_from=trial.estimated_from,
         scores=tuple(trial.scores.get(name) for name in names),
     )
+
+
+def _interval(trial: Trial, score: float) -> tuple[float, float]:
+    """Return the interval of a trial's score; of a stopped one around its estimate, as wide as the problems it saw."""
+    if trial.status == "stopped":
+        return wilson(score, len(trial.scores), CONFIDENCE)
+    return band(list(trial.scores.values()))
 
 
 def problem_facts(record: RunRecord, texts: Mapping[str, str]) -> tuple[ProblemFact, ...]:

@@ -322,7 +322,10 @@ class BudgetPoint:
 
 @dataclass(frozen=True)
 class BudgetCurve:
-    """Score against budget: from the cheapest allocation to twice the budget, rising."""
+    """Score against budget: from the cheapest allocation to twice the budget, rising.
+
+    Without a fit from the cheapest trial; empty where there is neither.
+    """
 
     points: tuple[BudgetPoint, ...]
     fit: FitNote | None
@@ -531,8 +534,8 @@ class TrialFact:
     score: float | None
     """As an estimate for all problems (see `Archive.estimate`); `None`: nothing was scored."""
     low: float | None
-    """95 % interval over problems: Wilson's where all scores are 0 or 1, else normal, never narrower than Wilson's
-    of the same mean."""
+    """95 % interval over problems: Wilson's where all scores are 0 or 1, and around the estimate of a stopped trial;
+    else normal, never narrower than Wilson's of the same mean."""
     high: float | None
     n_problems: int
     """Problems with a score."""
