@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agenttts._cli.console import clean, table
 from agenttts._cli.problem import ProblemCosts, problem_costs
+from agenttts._cli.prompt_lengths import prompt_cautions
 from agenttts._cli.words import amount_text, count_text, duration_text
 from agenttts.study.archive import cost_to_json
 
@@ -39,6 +40,9 @@ class StudyForecast:
     unknown_lengths: tuple[str, ...] = ()
     """Stages whose completions count as `max_tokens` long until draws teach better: the task gives no length."""
 
+    prompts: tuple[str, ...] = ()
+    """What is to be told of prompts that are of another length than the task says."""
+
     @property
     def label(self) -> str:
         """What the expected figures are: `at most` where lengths are unknown."""
@@ -46,7 +50,11 @@ class StudyForecast:
 
     @property
     def caution(self) -> str:
-        """Why the expected figures are upper ones and what to do about it; empty where they are not."""
+        """What speaks against the expected figures and what to do about it; empty where nothing does."""
+        return " ".join(filter(None, (self._upper, *self.prompts)))
+
+    @property
+    def _upper(self) -> str:
         if not self.unknown_lengths:
             return ""
         keys = ", ".join(f"stages.{clean(name)}.lengths.decode_tokens" for name in self.unknown_lengths)
@@ -74,7 +82,8 @@ def forecast(task: Task, options: StudyOptions) -> StudyForecast:
     cost_model = CostModel(task.cards, files=task.card_files)
     cost_model.require(options.budget.unit, task.charged_models)
     recorded = recorded_means(task)
-    lengths = Lengths.of_task(task, rendered_prefill(task), recorded)
+    rendered = rendered_prefill(task)
+    lengths = Lengths.of_task(task, rendered, recorded)
     # Clients open no connection before the first draw; only recordings are looked at here.
     recorded_draws = Clients(task.cards).max_recorded
     space = Space.build(task, lengths, cost_model, options.budget, recorded_draws)
@@ -90,7 +99,8 @@ def forecast(task: Task, options: StudyOptions) -> StudyForecast:
         n_pilot=min(options.n_pilot, len(task.search)),
     )
     problem = problem_costs(task, lengths, cost_model, space, indices, recorded_draws)
-    return StudyForecast(space, quote, n_confirm, problem, _unknown_lengths(task, recorded))
+    prompts = prompt_cautions(task, rendered, space, cost_model)
+    return StudyForecast(space, quote, n_confirm, problem, _unknown_lengths(task, recorded), prompts)
 
 
 def _n_confirm(task: Task, options: StudyOptions) -> int:

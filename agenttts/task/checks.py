@@ -467,7 +467,10 @@ def check_cards(
         if not _can_be_billed(card, unit):
             holder = read_document(origins[name]) if name in origins else document
             message = f"a budget in {unit} needs {NEEDED_ON_CARD[unit]} on this card."
-            yield holder.mistake(("models", name), message, f"Add {EXAMPLES[unit]}.{_price_note(card, unit)}")
+            hint = (
+                f"Add {EXAMPLES[unit]}, or give the budget in another unit, e.g. --budget {OTHERWISE[unit]}."
+            )
+            yield holder.mistake(("models", name), message, f"{hint}{_price_note(card, unit)}")
 
 
 EXAMPLES: Mapping[Unit, str] = {
@@ -476,6 +479,15 @@ EXAMPLES: Mapping[Unit, str] = {
     Unit.USD: "`price: {input_per_million_usd: <number>, output_per_million_usd: <number>}` (your provider's figures)",
     Unit.SECONDS: "`speed: {prefill_tokens_per_s: <number>, decode_tokens_per_s: <number>}` (measured)",
 }
+
+
+OTHERWISE: Mapping[Unit, str] = {
+    Unit.GFLOPS: "0.01usd",
+    Unit.PAPER: "0.01usd",
+    Unit.USD: "20000tokens",
+    Unit.SECONDS: "20000tokens",
+}
+"""Budgets in units that other figures serve."""
 
 
 def _price_note(card: ModelCard, unit: Unit) -> str:

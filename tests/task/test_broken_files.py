@@ -70,12 +70,12 @@ BROKEN = {
     "price missing": (
         [("unit: gflops", "unit: usd")],
         "sums.yaml:7: models.small: a budget in usd needs `price` on this card.\nAdd `price: {input_per_million_usd: "
-        "<number>, output_per_million_usd: <number>}` (your provider's figures).",
+        "<number>, output_per_million_usd: <number>}` (your provider's figures), or give the budget in another unit, e.g. --budget 20000tokens.",
     ),
     "parameters missing": (
         [("    parameters: 1e9\n", "")],
         "sums.yaml:7: models.small: a budget in gflops needs `parameters` on this card.\n"
-        "Add `parameters: <number>` (the model's size).",
+        "Add `parameters: <number>` (the model's size), or give the budget in another unit, e.g. --budget 0.01usd.",
     ),
     "unknown variable": (
         [('"{{ problem.question }}"', '"{{ question }}"')],

@@ -151,5 +151,5 @@ def test_a_model_that_only_scores_need_not_be_billable(project: Project) -> None
 def test_a_model_that_selects_must_be_billable(project: Project) -> None:
     assert mistakes(project, BEST, FINAL, UNKNOWN_SIZE) == [
         "models.vectors: a budget in gflops needs `parameters` on this card. "
-        "Add `parameters: <number>` (the model's size)."
+        "Add `parameters: <number>` (the model's size), or give the budget in another unit, e.g. --budget 0.01usd."
     ]
