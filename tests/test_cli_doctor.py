@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
 from typer.testing import CliRunner
 
 from agenttts.cli import app
@@ -46,7 +45,7 @@ def task(folder: Path, url: str, more: str = "", spare: str = "http://127.0.0.1:
     return folder / "task.yaml"
 
 
-def doctor(*arguments: str | Path) -> Result:
+def doctor(*arguments: str | Path) -> Any:
     return CliRunner().invoke(app, ["doctor", *map(str, arguments)])
 
 
