@@ -24,7 +24,10 @@ from agenttts.study.statistics import ROUNDING, sign_flip_p, wilson
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["CrossedMean", "crossed_mean"]
+__all__ = ["CrossedMean", "crossed_mean", "seeds_for"]
+
+MOST_SEEDS = 1000
+"""Beyond this many nobody would search."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,15 @@ class CrossedMean:
     n_seeds: int
     n_problems: int
     confidence: float
+    from_seeds: float = 0.0
+    """Part of the variance of the mean that more seeds would lessen."""
+    from_problems: float = 0.0
+    """Part of it that only more problems would lessen."""
+
+    @property
+    def reach(self) -> float:
+        """Half the width of the interval: a mean nearer to 0 than this could not be told from 0."""
+        return (self.high - self.low) / 2
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -54,7 +66,8 @@ def crossed_mean(
     Args:
         table: Scores, or differences of scores, shape (n_seeds, n_problems), without gaps.
         confidence: Of the interval.
-        within: Least and largest mean that there can be; the interval is cut there.
+        within: Least and largest mean that there can be; the interval is cut there. Of (0, 1), a table of zeros and
+            ones whose rows are all alike is a share of problems, and gets Wilson's interval as shares do elsewhere.
 
     Raises:
         ValueError: The table is empty.
@@ -78,7 +91,37 @@ def crossed_mean(
         reach = float(stdtrit(freedom, 0.5 + confidence / 2)) * error
         p = 2 * float(stdtr(freedom, -abs(mean) / error))
     low, high = max(within[0], mean - reach), min(within[1], mean + reach)
-    return CrossedMean(mean, low, high, p, n_seeds, n_problems, confidence)
+    if within == (0.0, 1.0) and _is_share(data):
+        low, high = wilson(mean, n_problems, confidence)
+    parts = of_seeds / data.size, of_problems / data.size
+    return CrossedMean(mean, low, high, p, n_seeds, n_problems, confidence, *parts)
+
+
+def seeds_for(seen: CrossedMean, difference: float) -> int | None:
+    """Return from how many seeds on a difference would be told from 0, on as many problems and with the variance seen.
+
+    Returns:
+        A count above one; `None`: none up to `MOST_SEEDS` would do, or one seed was seen, which tells nothing of others.
+    """
+    if seen.n_seeds < 2:
+        return None
+    return next((n for n in range(2, MOST_SEEDS + 1) if _reach_with(seen, n) <= difference), None)
+
+
+def _reach_with(seen: CrossedMean, n_seeds: int) -> float:
+    """Return half the width that the interval would have with another number of seeds."""
+    from scipy.special import stdtrit
+
+    of_seeds = seen.from_seeds * seen.n_seeds / n_seeds
+    error = math.sqrt(of_seeds + seen.from_problems)
+    if error < ROUNDING:
+        return wilson(0.0, seen.n_problems, seen.confidence)[1]
+    freedom = _freedom(of_seeds, seen.from_problems, n_seeds, seen.n_problems)
+    return float(stdtrit(freedom, 0.5 + seen.confidence / 2)) * error
+
+
+def _is_share(data: Any) -> bool:
+    return bool((data == data[0]).all() and ((data == 0) | (data == 1)).all())
 
 
 def _mean_squares(data: Any) -> tuple[float, float]:

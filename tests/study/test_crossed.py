@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from agenttts.study.crossed import crossed_mean
+from agenttts.study.crossed import crossed_mean, seeds_for
 
 WORKED = [[1.0, 0.0, 1.0, 0.0], [1.0, 1.0, 1.0, 0.0]]
 """Two seeds, four problems. Means: 5/8; seeds 1/2 and 3/4; problems 1, 1/2, 1, 0.
@@ -44,7 +44,7 @@ def test_seeds_that_found_the_same_plan_give_an_interval_over_problems():
 
 
 def test_the_interval_is_cut_where_no_mean_can_be():
-    found = crossed_mean([[1.0] * 9 + [0.0]], within=(0.0, 1.0))
+    found = crossed_mean([[1.0] * 9 + [0.01]], within=(0.0, 1.0))
     assert found.high == 1.0
     assert found.low > 0
 
@@ -71,3 +71,37 @@ def test_with_three_seeds_true_means_lie_outside_about_as_often_as_the_level_say
         outside += not found.low <= 0 <= found.high
         assert (found.p < 0.05) == (not found.low <= 0 <= found.high)
     assert outside / n < 0.05 + 3 * math.sqrt(0.05 * 0.95 / n)
+
+
+def test_a_share_of_few_problems_gets_wilsons_interval():
+    found = crossed_mean([[1.0, 0.0, 1.0, 0.0, 1.0, 0.0]], within=(0.0, 1.0))
+    assert (found.low, found.high) == pytest.approx((0.188, 0.812), abs=0.0005)  # Wilson 1927, 3 of 6
+    thrice = crossed_mean([[1.0, 0.0, 1.0, 0.0, 1.0, 0.0]] * 3, within=(0.0, 1.0))
+    assert (thrice.low, thrice.high) == (found.low, found.high)
+
+
+def test_a_mean_of_partial_scores_is_no_share():
+    values = [0.2, 0.9, 0.4, 0.1, 0.7]
+    assert crossed_mean([values], within=(0.0, 1.0)).high == pytest.approx(crossed_mean([values]).high)
+
+
+def test_seeds_needed_are_those_at_which_the_interval_becomes_as_narrow():
+    generator = np.random.default_rng(5)
+    table = generator.normal(0, 0.03, (3, 1)) + generator.normal(0, 0.3, (3, 500))
+    seen = crossed_mean(table)
+    n = seeds_for(seen, 0.02)
+    assert n is not None
+    assert 3 < n < 200
+    assert seen.reach > 0.02
+    # The same variance at n seeds, by hand: mean squares stay, the part of the seeds is spread over n.
+    a, b = seen.from_seeds * 3 / n, seen.from_problems
+    freedom = (a + b) ** 2 / (a**2 / (n - 1) + b**2 / 499)
+    assert stats.t.ppf(0.975, freedom) * math.sqrt(a + b) <= 0.02
+    assert seeds_for(seen, seen.reach * 1.0001) == 3
+
+
+def test_no_number_of_seeds_helps_where_problems_are_too_few():
+    generator = np.random.default_rng(5)
+    hard = generator.normal(0, 0.5, (1, 30)) + generator.normal(0, 0.01, (3, 30))
+    assert seeds_for(crossed_mean(hard), 0.02) is None
+    assert seeds_for(crossed_mean([[0.0, 1.0, 0.0]]), 0.5) is None  # one seed says nothing of others
