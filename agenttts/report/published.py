@@ -29,6 +29,7 @@ class Published:
     """By allocator."""
     source: str
     note: str
+    """How sure the figures are, and in what they differ from ours besides."""
     n_test: int
 
 
@@ -39,7 +40,8 @@ def published(task: str) -> Published | None:
     if found is None:
         return None
     figures = {name: PublishedFigure(**figure) for name, figure in found["methods"].items()}
-    return Published(found["measure"], figures, content["source"], content["note"].strip(), content["n_test"])
+    note = f"{content['note'].strip()} {found['note'].strip()}"
+    return Published(found["measure"], figures, content["source"], note, content["n_test"])
 
 
 @cache

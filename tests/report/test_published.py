@@ -36,5 +36,24 @@ def test_source_and_uncertainty_are_told():
     assert known.measure == "exact match"
 
 
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ("cwq", "laxer measure"),
+        ("webqsp", "laxer measure"),
+        ("taskbench", "pools the items of all problems"),
+        ("2wikimultihopqa", "retrieval is voted"),
+        ("hotpotqa", "retrieval is voted"),
+        ("chatdev", "Fusion is billed"),
+    ],
+)
+def test_what_differs_from_ours_is_told_by_task(task, said):
+    known = published(task)
+    assert known is not None
+    assert said in known.note
+    assert "illed here and not in the paper" in known.note
+    assert "0.02" in known.note
+
+
 def test_a_task_that_is_not_in_the_paper_has_none():
     assert published("tiny") is None
