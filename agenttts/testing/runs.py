@@ -46,6 +46,7 @@ COUNTS = (1, 2, 4, 8, 16, 32)
 PROMPT_TOKENS, ANSWER_TOKENS = 40, 12
 SKILLS = (-1.2, -0.2, 0.7)
 BATCH = 4
+CARRY, FUSES = 0.4, 0.8
 MOST_REAL = 24
 """Leading trials that are run through the pipeline at most, until those that lead are among them."""
 BEGUN = 1_750_000_000.0
@@ -173,7 +174,9 @@ class _Study:
     def simulated(self) -> SimulatedTask:
         """The law of scores."""
         skills = {stage: dict(zip(PARAMETERS, SKILLS, strict=True)) for stage in STAGES}
-        return SimulatedTask(self.space, skills, n_problems=len(self.task.search), carry=0.4, seed=self.seed)
+        return SimulatedTask(
+            self.space, skills, n_problems=len(self.task.search), carry=CARRY, verifier=FUSES, seed=self.seed
+        )
 
     def trials(self, n: int) -> list[Trial]:
         """Return trials of allocations drawn uniformly from what fits; each once, as far as there are so many."""
@@ -269,6 +272,8 @@ class _Inventing:
 
     def __init__(self, store: SampleStore, answers: Mapping[str, int], seed: int) -> None:
         self._store, self._answers, self._seed = store, answers, seed
+        # As `SimulatedTask` draws it, so that a problem is as hard here as there.
+        self._difficulty = np.random.default_rng([seed, 77]).standard_normal(len(answers))
 
     async def sample(self, request: Request, n: int, *, purpose: str = "draw") -> Drawn:
         """Return draws 0 to `n` - 1, inventing those that are missing."""
@@ -276,21 +281,31 @@ class _Inventing:
 
         held = await self._store.get(request, n)
         if len(held) < n:
-            new = [self._invented(request, i) for i in range(len(held), n)]
+            new = [self._invented(request, i, purpose) for i in range(len(held), n)]
             usage = CallUsage(PROMPT_TOKENS, (ANSWER_TOKENS,) * len(new))
             await self._store.put(request, new, PaidCall(STUDY, request.model, purpose, usage))
             return Drawn((*held, *new), len(new), len(held))
         return Drawn(tuple(held), 0, n)
 
-    def _invented(self, request: Request, index: int) -> Sample:
+    def _invented(self, request: Request, index: int, purpose: str) -> Sample:
         gold = self._answers[request.problem_id]
         rng = random.Random(f"{self._seed} {request.key} {index}")
-        hard = random.Random(f"{self._seed} {request.problem_id}").gauss(0, 1)
-        skill = dict(zip(PARAMETERS, SKILLS, strict=True))[request.model]
-        right = rng.random() < 1 / (1 + np.exp(-1.7 * (skill + 0.6 - hard)))
+        right = rng.random() < self._chance(request, gold, fusing=purpose == "fusion")
         value = gold if right else gold + rng.choice([-2, -1, 1, 10])
         text = f"Let me add them step by step. <b>The sum</b> is {value}"
-        return Sample(index, text, "stop", PROMPT_TOKENS, ANSWER_TOKENS)
+        n_shown = request.messages[-1].content.count("The sum</b>")
+        return Sample(index, text, "stop", PROMPT_TOKENS + n_shown * ANSWER_TOKENS, ANSWER_TOKENS)
+
+    def _chance(self, request: Request, gold: int, *, fusing: bool) -> float:
+        """Return how likely an answer is right, by what the prompt shows: the law of `SimulatedTask`."""
+        shown = request.messages[-1].content
+        if fusing:
+            return FUSES if f"The sum</b> is {gold}" in shown else 0.0
+        before = shown.partition("Before: ")[2].split()
+        carried = CARRY if before and before[0] != str(gold) else 1.0
+        hard = self._difficulty[int(request.problem_id[1:])]
+        skill = dict(zip(PARAMETERS, SKILLS, strict=True))[request.model]
+        return float(carried / (1 + np.exp(-1.7 * (skill - hard))))
 
 
 async def _with_leaders(
