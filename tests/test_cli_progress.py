@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,10 +13,12 @@ import pytest
 from agenttts._cli.progress import PlainProgress, live_lines, plain_line
 from agenttts._cli.words import allocation_text, amount_text, charged_text, cost_text, duration_text, plural
 from agenttts.budgets.cost import Budget, Cost, Unit
+from agenttts.models.counts import CallCounts
 from agenttts.pipeline.base import Allocation, StageChoice
 from agenttts.study.archive import Trial
 from agenttts.study.result import ProgressEvent
 from agenttts.study.statistics import mean_interval
+from tests.terminal import on_terminal, slow_models
 
 TRIAL = Trial(
     number=0,
@@ -42,16 +43,61 @@ EVENT = ProgressEvent(
 )
 
 
-def test_live_lines_tell_trials_best_spent_draws_and_time():
-    first, second, third = live_lines(EVENT, Budget(5000, Unit.GFLOPS), Unit.USD)
-    assert first == "trials 3 of 40  problems 300 of 4,000  2 min left"
-    assert second.startswith("best so far 0.500 [0.095, 0.905]  solve simulated/a x4 majority")
-    assert third == "spent 2,500 of 5,000 GFLOPs; draws 1,200 paid, 34 reused"
+def test_live_lines_tell_what_is_done_trials_best_spent_draws_and_time():
+    lines = live_lines(EVENT, Budget(5000, Unit.GFLOPS), Unit.USD)
+    assert lines == [
+        "now          trying allocations",
+        "trials       3 of 40  ██░░░░░░░░░░░░░░░░░░  about 2 min left",
+        "problems     300 of 4,000",
+        "best so far  0.500 [0.095, 0.905], trial 0",
+        "  solve      simulated/a x4 majority",
+        "spent        2,500 of 5,000 GFLOPs  ██████████░░░░░░░░░░  50%",
+        "draws        1,200 paid, 34 reused",
+    ]
 
 
 def test_without_a_cap_spending_is_in_the_unit_of_the_budget():
-    assert live_lines(EVENT, None, Unit.GFLOPS)[2].startswith("spent 2,500 GFLOPs;")
-    assert live_lines(EVENT, None, Unit.PAPER)[2].startswith("spent 2,500 GFLOPs;")
+    for unit in (Unit.GFLOPS, Unit.PAPER):
+        assert "spent        2,500 GFLOPs (no limit)" in live_lines(EVENT, None, unit)
+
+
+def test_the_best_tells_what_each_of_its_stages_costs():
+    choices = (
+        StageChoice("plan", "a", 1, "first"),
+        StageChoice("a-stage-of-a-long-name", "b", 2, "majority", 0.5),
+    )
+    costs = {"plan": Cost(flops=1e9), "a-stage-of-a-long-name": Cost(flops=3e9)}
+    best = replace(TRIAL, allocation=Allocation(choices), costs=costs)
+    lines = live_lines(replace(EVENT, best=best), None, Unit.GFLOPS)
+    assert "  plan       a x1 (25% of its cost)" in lines
+    assert "  a-stage-o… b x2 majority below 0.5 (75% of its cost)" in lines
+
+
+def test_waits_and_retries_are_told_by_their_cause():
+    calls = CallCounts(2, 12.4, 3, {"rate_limit": 4, "timeout": 1200, "new\x1b_kind": 1})
+    lines = live_lines(replace(EVENT, calls=calls), None, Unit.GFLOPS)
+    assert "rate limits  waited 12 s; 3 calls waiting now" in lines
+    assert "retries      1,200 no reply in time, 4 rate limit, 1 new\\x1b kind" in lines
+    assert plain_line(replace(EVENT, calls=calls), None, Unit.GFLOPS).endswith(
+        "rate limits: waited 12 s; 3 calls waiting now; "
+        "retries: 1,200 no reply in time, 4 rate limit, 1 new\\x1b kind; 2 min left"
+    )
+
+
+@pytest.mark.parametrize("columns", [24, 40, 61, 80, 200])
+def test_no_live_line_is_wider_than_the_terminal(columns: int):
+    calls = CallCounts(2, 12.4, 3, {"rate_limit": 4, "unavailable": 1200, "no_connection": 5})
+    long = StageChoice(
+        "a-stage-of-a-long-name", "some/model-of-a-very-long-name-indeed", 64, "weighted_vote(x)"
+    )
+    best = replace(TRIAL, allocation=Allocation((long,)))
+    event = replace(EVENT, calls=calls, best=best)
+    lines = live_lines(
+        event, Budget(5e6, Unit.USD), Unit.USD, "confirming", "gone \x1b[2J[red] " * 50, columns
+    )
+    assert max(map(len, lines)) <= columns
+    assert "\x1b" not in "".join(lines)
+    assert columns < 40 or len(lines) <= 24
 
 
 def test_a_plain_line_tells_a_trial():
@@ -80,6 +126,36 @@ def test_a_thousand_waits_make_one_line():
     for _ in range(1000):
         progress.on(replace(EVENT, kind="waiting", message="rate limit of \x1b[2Jserver"))
     assert lines == ["rate limit of \\x1b[2Jserver"]
+
+
+def test_a_thousand_quick_trials_make_few_lines_and_news_are_among_them():
+    lines: list[str] = []
+    progress = PlainProgress(None, Unit.GFLOPS, write=lines.append)
+    for number in range(1000):
+        best = replace(TRIAL, number=900 if number >= 900 else 0)
+        trial = replace(TRIAL, number=number)
+        progress.on(replace(EVENT, trials_done=number + 1, n_trials=1000, trial=trial, best=best, message=""))
+    told = [int(line.partition("/")[0]) - 1 for line in lines]
+    assert told == [*range(40), 900, 999]
+
+
+def test_a_long_silence_is_broken(monkeypatch: pytest.MonkeyPatch):
+    lines: list[str] = []
+    clock = [100.0]
+    monkeypatch.setattr("agenttts._cli.progress.time.monotonic", lambda: clock[0])
+    progress = PlainProgress(None, Unit.GFLOPS, write=lines.append)
+    calls = CallCounts(1, 50.0, 2, {})
+    for _ in range(150):
+        clock[0] += 1
+        progress.on(replace(EVENT, kind="tick", trial=None, calls=calls))
+    assert (
+        lines
+        == [
+            "still running: 3/40 trials, 300 of 4,000 problems; spent 2,500 GFLOPs; draws 1,200 paid, 34 reused; "
+            "rate limits: waited 50 s; 2 calls waiting now"
+        ]
+        * 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -111,27 +187,51 @@ def test_unknown_costs_are_said_to_be_unknown():
 
 
 def test_on_a_terminal_progress_is_live_and_gone_at_the_end(recorded_task: Path):
-    master, slave = pty.openpty()
     command = [sys.executable, "-m", "agenttts", "optimize", str(recorded_task), "--allocator", "random"]
-    process = subprocess.Popen(
-        [*command, "--trials", "6"],
-        stdout=subprocess.PIPE,
-        stderr=slave,
-        text=True,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
-    )
-    os.close(slave)
-    shown = b""
-    try:
-        while part := os.read(master, 65536):
-            shown += part
-    except OSError:  # how Linux tells that the other side is closed
-        pass
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, shown.decode()
-    text = shown.decode()
-    assert "trials " in text
-    assert "best so far" in text
-    assert "1/6 trials" not in text
-    assert "\x1b[2K" in text
-    assert "\x1b" not in out
+    done = on_terminal([*command, "--trials", "6"], columns=80, out=subprocess.PIPE)
+    assert done.returncode == 0, done.shown
+    assert "trials       " in done.shown
+    assert "best so far" in done.shown
+    assert "1/6 trials" not in done.shown
+    assert "\x1b[2K" in done.shown
+    assert "\x1b" not in done.out
+    assert done.cursor_is_shown
+    assert "best so far" not in "\n".join(done.screen)
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_ctrl_c_leaves_the_terminal_as_it_was_and_tells_how_to_go_on(recorded_task: Path, columns: int):
+    with slow_models(recorded_task) as environment:
+        command = [sys.executable, "-m", "agenttts", "optimize", str(recorded_task), "--allocator", "random"]
+        done = on_terminal(
+            [*command, "--trials", "6", "--run", "r"],
+            columns=columns,
+            environment=environment,
+            interrupt=lambda shown: "retries " in shown and "trying allocations" in shown,
+        )
+    assert done.returncode == 130, done.shown
+    assert done.cursor_is_shown
+    text = " ".join("\n".join(done.screen).split())
+    assert "Go on: agenttts optimize runs/r" in text
+    assert "now trying allocations" not in text  # the live lines are gone
+    assert not Path("runs/r/beat.json").exists()
+    live = [line for line in done.lines if line.startswith(("now  ", "trials  ", "spent  ", "retries  "))]
+    assert live
+    assert max(map(len, live)) <= columns
+
+
+def test_off_a_terminal_nothing_controls_one(recorded_task: Path):
+    with slow_models(recorded_task) as environment:
+        command = [sys.executable, "-m", "agenttts", "optimize", str(recorded_task), "--allocator", "random"]
+        done = subprocess.run(
+            [*command, "--trials", "1", "--no-confirm"],
+            capture_output=True,
+            text=True,
+            env={**os.environ, **environment},
+            timeout=100,
+        )
+    assert done.returncode == 0, done.stderr
+    assert "1/1 trials" in done.stderr
+    assert "retries: " in done.stderr
+    for text in (done.stdout, done.stderr):
+        assert not [sign for sign in text if ord(sign) < 32 and sign != "\n"]

@@ -1,4 +1,4 @@
-"""How a running study is shown: a few live lines on a terminal, else one plain line per event, on standard error."""
+"""How a running study is shown: a few live lines on a terminal, else one plain line now and then, on standard error."""
 
 from __future__ import annotations
 
@@ -7,36 +7,37 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import IO, TYPE_CHECKING
 
-from agenttts._cli.console import clean, say_aside, width
-from agenttts._cli.words import allocation_text, amount_text, duration_text
-from agenttts.budgets.cost import Budget, Cost, Unit, amount
-from agenttts.errors import CardError
+from agenttts._cli.console import clean, say_aside
+from agenttts._cli.status import PHASES, Status, spent_text, status_lines, trouble_text
+from agenttts._cli.words import allocation_text, duration_text
+from agenttts.budgets.cost import Budget, Unit
 
 if TYPE_CHECKING:
     from rich.live import Live
 
     from agenttts.study.result import Observer, ProgressEvent
 
-__all__ = ["PlainProgress", "live_lines", "plain_line", "watching"]
+__all__ = ["PlainProgress", "is_terminal", "live_lines", "plain_line", "show", "watching"]
 
 SECONDS_BETWEEN_WAITS = 10.0
 """At most one plain line of waiting in this time: rate limits may make a thousand calls wait."""
+TRIALS_AT_ONCE = 40
+SECONDS_BETWEEN_TRIALS = 5.0
+"""After so many lines, trials that are no news get at most one in this time: a log of thousands is read by nobody."""
+SECONDS_OF_SILENCE = 60.0
+"""After this time without a line, one says that all is well, and what is waited for."""
 SECONDS_BETWEEN_DRAWINGS = 0.1
-PHASES = {
-    "pilot": "pilot: learning how long prompts and answers are",
-    "planning": "asking the planner",
-    "round": "",
-    "confirming": "confirming winner and runner-up on unseen problems",
-}
-"""What a study does for some time, by the event that tells so."""
+MESSAGE_SHOWN_S = 10.0
+"""What was told stays on the terminal for so long."""
 
 
 @contextmanager
 def watching(cap: Budget | None, unit: Unit) -> Iterator[Observer]:
     """Give the observer that suits where standard error goes."""
-    if not _is_terminal():
+    if not is_terminal(sys.stderr):
         yield PlainProgress(cap, unit)
         return
     from rich.console import Console
@@ -46,26 +47,59 @@ def watching(cap: Budget | None, unit: Unit) -> Iterator[Observer]:
         yield _LiveProgress(live, cap, unit)
 
 
-def _is_terminal() -> bool:
-    return sys.stderr.isatty() and os.environ.get("TERM", "") != "dumb"
+def is_terminal(stream: IO[str]) -> bool:
+    """Return whether lines on a stream can be drawn over."""
+    return stream.isatty() and os.environ.get("TERM", "") != "dumb"
 
 
 class PlainProgress:
-    """Writes one line per trial and other turning point."""
+    """Writes a line at turning points, for trials that are news, and now and then."""
 
     def __init__(self, cap: Budget | None, unit: Unit, write: Callable[[str], None] = say_aside) -> None:
         self._cap, self._unit, self._write = cap, unit, write
-        self._waited_s = -SECONDS_BETWEEN_WAITS
+        self._waited_s = self._trial_s = float("-inf")
+        self._n_trials = 0
+        self._best: int | None = None
+        self._written_s = time.monotonic()
 
     def on(self, event: ProgressEvent) -> None:
         """Take note of an event."""
-        if event.kind == "waiting":
-            if time.monotonic() - self._waited_s < SECONDS_BETWEEN_WAITS:
-                return
-            self._waited_s = time.monotonic()
-        line = plain_line(event, self._cap, self._unit)
+        now = time.monotonic()
+        if event.kind == "tick":
+            line = self._still_there(event, now)
+        elif self._is_news(event, now):
+            line = plain_line(event, self._cap, self._unit)
+        else:
+            line = ""
         if line:
+            self._written_s = now
             self._write(line)
+
+    def _is_news(self, event: ProgressEvent, now: float) -> bool:
+        if event.kind == "waiting":
+            news = now - self._waited_s >= SECONDS_BETWEEN_WAITS
+            self._waited_s = now if news else self._waited_s
+            return news
+        return event.kind != "trial" or self._is_new_trial(event, now)
+
+    def _is_new_trial(self, event: ProgressEvent, now: float) -> bool:
+        best = None if event.best is None else event.best.number
+        few, last = self._n_trials < TRIALS_AT_ONCE, event.trials_done >= event.n_trials
+        news = few or last or best != self._best or now - self._trial_s >= SECONDS_BETWEEN_TRIALS
+        self._best = best
+        if news:
+            self._trial_s = now
+            self._n_trials += 1
+        return news
+
+    def _still_there(self, event: ProgressEvent, now: float) -> str:
+        if now - self._written_s < SECONDS_OF_SILENCE:
+            return ""
+        problems = f"{event.rollouts_done:,} of {event.rollouts_total:,} problems"
+        head = f"still running: {event.trials_done}/{event.n_trials} trials, {problems}"
+        return "; ".join(
+            filter(None, (head, _spent(event, self._cap, self._unit), trouble_text(event.calls)))
+        )
 
 
 class _LiveProgress:
@@ -73,39 +107,44 @@ class _LiveProgress:
 
     def __init__(self, live: Live, cap: Budget | None, unit: Unit) -> None:
         self._live, self._cap, self._unit = live, cap, unit
-        self._drawn_s = 0.0
-        self._phase = "round"
+        self._drawn_s = self._told_s = float("-inf")
+        self._phase = "pilot"
+        self._message = ""
 
     def on(self, event: ProgressEvent) -> None:
         """Take note of an event."""
-        from rich.text import Text
-
+        now = time.monotonic()
         if event.kind in PHASES:
             self._phase = event.kind
-        if event.kind == "rollout" and time.monotonic() - self._drawn_s < SECONDS_BETWEEN_DRAWINGS:
+        if event.kind == "waiting" and event.message:
+            self._message, self._told_s = event.message, now
+        if event.kind in {"rollout", "waiting"} and now - self._drawn_s < SECONDS_BETWEEN_DRAWINGS:
             return
-        self._drawn_s = time.monotonic()
-        # `Text` shows what it is given: markup in a name stays text.
-        self._live.update(
-            Text(
-                "\n".join(live_lines(event, self._cap, self._unit, self._phase)),
-                no_wrap=True,
-                overflow="ellipsis",
-            ),
-            refresh=event.kind in PHASES,  # a phase shorter than the time between drawings is seen too
-        )
+        self._drawn_s = now
+        told = self._message if now - self._told_s < MESSAGE_SHOWN_S else ""
+        lines = live_lines(event, self._cap, self._unit, self._phase, told, self._live.console.width)
+        # A phase shorter than the time between drawings is seen too.
+        show(self._live, lines, at_once=event.kind in PHASES)
 
 
-def live_lines(event: ProgressEvent, cap: Budget | None, unit: Unit, phase: str = "round") -> list[str]:
-    """Return what a terminal shows now."""
-    left = "" if event.eta_s is None else f"  {duration_text(event.eta_s)} left"
-    trials = f"trials {event.trials_done} of {event.n_trials}"
-    problems = f"problems {event.rollouts_done:,} of {event.rollouts_total:,}"
-    first = PHASES[phase] or f"{trials}  {problems}{left}"
-    lines = [first, _best(event), _spent(event, cap, unit)]
-    if event.kind == "waiting" and event.message:
-        lines.append(clean(event.message, limit=width()))
-    return lines
+def show(live: Live, lines: list[str], *, at_once: bool = False) -> None:
+    """Show lines in place of those before."""
+    from rich.text import Text
+
+    # `Text` shows what it is given: markup in a name stays text.
+    live.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=at_once)
+
+
+def live_lines(
+    event: ProgressEvent,
+    cap: Budget | None,
+    unit: Unit,
+    phase: str = "round",
+    told: str = "",
+    columns: int = 80,
+) -> list[str]:
+    """Return what a terminal of so many columns shows now."""
+    return status_lines(replace(Status.of_event(event, cap, unit, phase), message=told), columns)
 
 
 def plain_line(event: ProgressEvent, cap: Budget | None, unit: Unit) -> str:
@@ -115,51 +154,32 @@ def plain_line(event: ProgressEvent, cap: Budget | None, unit: Unit) -> str:
         score = f"{trial.score:.3f}" if trial.scores else "no score"
         status = "" if trial.status == "ok" else f" ({trial.status.replace('_', ' ')})"
         left = "" if event.eta_s is None else f"; {duration_text(event.eta_s)} left"
+        trouble = trouble_text(event.calls)
         head = (
             f"{event.trials_done}/{event.n_trials} trials: trial {trial.number} {score}{status} "
             f"{allocation_text(trial.allocation)}"
         )
-        return f"{head}; {_best(event, short=True)}; {_spent(event, cap, unit)}{left}"
+        parts = (head, _best(event), _spent(event, cap, unit), trouble)
+        return "; ".join(filter(None, parts)) + left
     if event.kind == "pilot":
         if event.message:
             return f"{clean(event.message)}; {_spent(event, cap, unit)}"
         return PHASES["pilot"]
     if event.kind == "planning":
         return clean(event.message or PHASES["planning"])
-    if event.kind in {"confirming", "waiting"}:
+    if event.kind == "confirming":
+        return clean(event.message or PHASES["confirming"])
+    if event.kind == "waiting":
         return clean(event.message) if event.message else event.kind
     return ""
 
 
-def _best(event: ProgressEvent, *, short: bool = False) -> str:
+def _best(event: ProgressEvent) -> str:
     if event.best is None or event.best_interval is None:
         return "best so far: none"
-    words = f"best so far {event.best_interval}"
-    return words if short else f"{words}  {allocation_text(event.best.allocation)}"
+    return f"best so far {event.best_interval}"
 
 
 def _spent(event: ProgressEvent, cap: Budget | None, unit: Unit) -> str:
-    shown = cap.unit if cap is not None else _known_unit(event.spent, unit)
-    of = "" if cap is None else f" of {amount_text(cap.amount)}"
-    return (
-        f"spent {_amount(event.spent, shown)}{of} {_sum_unit(shown).label}; "
-        f"draws {event.n_paid:,} paid, {event.n_reused:,} reused"
-    )
-
-
-def _known_unit(cost: Cost, unit: Unit) -> Unit:
-    """Return the unit, or tokens where the cost in it is unknown: a planner's card may lack what tasks' cards have."""
-    try:
-        amount(cost, _sum_unit(unit))
-    except CardError:
-        return Unit.TOKENS
-    return unit
-
-
-def _sum_unit(unit: Unit) -> Unit:
-    """Calls of many problems do not add up in unit `paper`; GFLOPs stand in."""
-    return Unit.GFLOPS if unit is Unit.PAPER else unit
-
-
-def _amount(cost: Cost, unit: Unit) -> str:
-    return amount_text(amount(cost, _sum_unit(unit)))
+    spent = spent_text(event.spent, cap, unit)
+    return f"spent {spent}; draws {event.n_paid:,} paid, {event.n_reused:,} reused"

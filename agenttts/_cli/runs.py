@@ -96,6 +96,8 @@ def _as_text(run: _Run) -> str:
         lines.append(f"    report {run.report}")
     if run.resume:
         lines.append(f"    go on  {run.resume}")
+    if run.running:
+        lines.append(f"    watch  agenttts watch {run.folder}")
     return "\n".join(lines)
 
 

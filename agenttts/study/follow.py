@@ -59,7 +59,7 @@ class Follower:
     """
 
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
-        self._folder, self._clock = folder, clock
+        self.folder, self._clock = folder, clock
         self._n_read = 0
         self._last: dict[str, Event] = {}
         self._trials: dict[int, Trial] = {}
@@ -76,7 +76,7 @@ class Follower:
         Raises:
             RunError: There is no run, or its log cannot be read.
         """
-        beat = read_beat(self._folder)
+        beat = read_beat(self.folder)
         alive = self._lives(beat)
         self._read_on()  # after the look for life: a process that ends meanwhile has written how
         archive = self._archive()
@@ -93,7 +93,7 @@ class Follower:
         )
         signs = [at for at in (self._at, None if beat is None else beat.at) if at is not None]
         return RunSeen(
-            folder=self._folder,
+            folder=self.folder,
             task=str(self._last["started"]["task"]["file"]["name"]),
             options=options,
             status=status,
@@ -112,10 +112,10 @@ class Follower:
 
     def _lives(self, beat: Beat | None) -> bool:
         # Trying the lock might get in the way of a process that is about to take it; so only where there is doubt.
-        return (beat is not None and abs(self._clock() - beat.at) < FRESH_S) or is_running(self._folder)
+        return (beat is not None and abs(self._clock() - beat.at) < FRESH_S) or is_running(self.folder)
 
     def _read_on(self) -> None:
-        events, self._n_read = read_events_from(self._folder / EVENTS_FILE, self._n_read)
+        events, self._n_read = read_events_from(self.folder / EVENTS_FILE, self._n_read)
         for event in events:
             self._take(event)
 
