@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from agenttts._cli.completion import complete_runs
 from agenttts._cli.options import JsonOption
 
 __all__ = ["watch"]
@@ -13,7 +14,12 @@ __all__ = ["watch"]
 
 def watch(
     run: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run folder, or the name of a run under runs/.")
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="A run folder, or the name of a run under runs/.",
+            autocompletion=complete_runs,
+        ),
     ],
     once: Annotated[bool, typer.Option("--once", help="Show how it stands now, and end.")] = False,
     every: Annotated[
