@@ -9,8 +9,6 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
-import pytest
-
 from agenttts.report.pages import (
     Part,
     amounts_axis,
