@@ -81,6 +81,9 @@ _SELECT_HELD = (
     .where(samples.c.stream_key.in_(sa.bindparam("keys", expanding=True)))
     .group_by(samples.c.stream_key)
 )
+_SELECT_ENDPOINTS = (
+    sa.select(streams.c.model, streams.c.endpoint).distinct().order_by(streams.c.model, streams.c.endpoint)
+)
 _SELECT_CALLS = (
     sa.select(calls.c.study_id, calls.c.model, calls.c.purpose, calls.c.usage)
     .where(calls.c.study_id == sa.bindparam("study_id"))
@@ -170,6 +173,17 @@ class Database:
             return [
                 PaidCall(study, model, purpose, usage_from(usage)) for study, model, purpose, usage in rows
             ]
+
+        return self._transact(self._engine, select)
+
+    def endpoints(self) -> dict[str, list[str]]:
+        """Return the endpoints that hold streams of each model, sorted."""
+
+        def select(connection: sa.Connection) -> dict[str, list[str]]:
+            found: dict[str, list[str]] = {}
+            for model, endpoint in connection.execute(_SELECT_ENDPOINTS):
+                found.setdefault(model, []).append(endpoint)
+            return found
 
         return self._transact(self._engine, select)
 

@@ -205,6 +205,14 @@ class SqlStore:
         """
         return cast("list[PaidCall]", await self._do(_Ask(lambda database: database.paid(study_id))))
 
+    async def endpoints(self) -> dict[str, list[str]]:
+        """Return the endpoints that hold streams of each model: a look at every stream, for people who ask.
+
+        Raises:
+            StoreError: The database cannot be read, or the store is closed.
+        """
+        return cast("dict[str, list[str]]", await self._do(_Ask(lambda database: database.endpoints())))
+
     async def aclose(self) -> None:
         """Write what is still to be written and let go of the database."""
         await asyncio.to_thread(self._worker.stop)

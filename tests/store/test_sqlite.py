@@ -19,7 +19,7 @@ from agenttts.budgets.cost_model import CostModel
 from agenttts.budgets.ledger import SpendingLedger
 from agenttts.errors import StoreError
 from agenttts.store.memory import MemoryStore
-from agenttts.store.sql import open_store
+from agenttts.store.sql import SqlStore, open_store
 from agenttts.testing.stores import bill, draw, keep, request_for
 
 WRITER = Path(__file__).with_name("writer_process.py")
@@ -163,7 +163,7 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 FILL_THE_DISK = """
 import asyncio, resource, sys
 from agenttts.errors import StoreError
-from agenttts.store.sql import open_store
+from agenttts.store.sql import SqlStore, open_store
 from agenttts.testing.stores import draw, keep, request_for
 
 async def main():
@@ -298,3 +298,13 @@ def test_a_server_that_is_gone_is_an_error_with_a_remedy_and_without_the_passwor
     ) as caught:
         open_store("postgresql://me:hidden@127.0.0.1:9/db", busy_timeout_s=1)
     assert "hidden" not in str(caught.value)
+
+
+async def test_a_store_knows_which_endpoints_drew_from_a_model(url: str) -> None:
+    store = open_store(url)
+    assert isinstance(store, SqlStore)
+    for endpoint in ("there", "here"):
+        await keep(store, request_for("one", endpoint=endpoint), draw(0))
+    await keep(store, request_for("two", model="other/model"), draw(0))
+    assert await store.endpoints() == {"some/model": ["here", "there"], "other/model": ["here"]}
+    await store.aclose()

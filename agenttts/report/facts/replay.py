@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from agenttts.errors import AgentTTSError, ProviderUnavailableError
 from agenttts.models.base import Request, Sample
 from agenttts.models.sampler import Drawn
 from agenttts.report.facts.values import RolloutFact, RolloutsFact, SampleFact, Spending, StagePass
-from agenttts.store.sql import is_memory, open_store
+from agenttts.store.sql import SqlStore, is_memory, open_store
 
 if TYPE_CHECKING:
     from agenttts.budgets.cost_model import CostModel
@@ -72,6 +72,8 @@ class HeldSampler:
     calls: list[Call] = field(default_factory=list)
     missing: str = ""
     """What the store lacked first."""
+    endpoints: dict[str, list[str]] = field(default_factory=dict)
+    """Those that the store has draws of, by model; filled where a draw is missing."""
 
     async def sample(self, request: Request, n: int, *, purpose: str = "draw") -> Drawn:
         """Return draws 0 to `n` - 1.
@@ -81,11 +83,30 @@ class HeldSampler:
         """
         held = await self.store.get(request, n)
         if len(held) < n:
+            request, held = await self._elsewhere(request, n, held)
+        if len(held) < n:
             said = f"the store holds {len(held)} of {n} draws of {request.model} at stage {request.stage}"
             self.missing = self.missing or said
             raise ProviderUnavailableError(said)
         self.calls.append(Call(request, purpose, tuple(held)))
         return Drawn(tuple(held), 0, n)
+
+    async def _elsewhere(self, request: Request, n: int, held: list[Sample]) -> tuple[Request, list[Sample]]:
+        """Return the request to the only other endpoint that the store knows of the model, and its draws.
+
+        The address may come from the environment, which is another one now. Of several others none is sure to be the
+        one that this run asked.
+        """
+        if not isinstance(self.store, SqlStore):
+            return request, held
+        known = self.endpoints
+        if not known:
+            known.update(await self.store.endpoints())
+        others = [one for one in known.get(request.model, ()) if one != request.endpoint]
+        if len(others) != 1:
+            return request, held
+        moved = replace(request, endpoint=others[0])
+        return moved, await self.store.get(moved, n)
 
 
 def unreadable(url: str) -> str:
@@ -161,10 +182,11 @@ async def _rollouts(
     from agenttts.pipeline.pipeline import Pipeline
 
     pipeline, gate = Pipeline.build(task), asyncio.Semaphore(AT_ONCE)
+    endpoints: dict[str, list[str]] = {}
     async with aclosing(Clients(task.cards)) as clients:
 
         async def one(trial: Trial, problem: Problem) -> tuple[Rollout, HeldSampler]:
-            sampler = HeldSampler(store)
+            sampler = HeldSampler(store, endpoints=endpoints)
             async with gate:
                 rollout = await pipeline.run(
                     problem,

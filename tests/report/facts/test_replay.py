@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import json
 import shutil
 import sqlite3
 from collections import defaultdict
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from agenttts.budgets.cost import Budget, Unit
+from agenttts.models.base import Message, Request, SamplingParameters
 from agenttts.report.facts import RunFacts, facts_of
 from agenttts.report.facts.replay import telling, unreadable
 from agenttts.study.result import StudyOptions
@@ -128,6 +130,56 @@ def test_reading_back_changes_nothing_in_the_store(copied):
     before = rows()
     facts_of(copied / "run", store_url=f"sqlite:///{store}")
     assert rows() == before
+
+
+def move_streams(folder: Path, endpoint: str) -> None:
+    """Write every draw again as one of another endpoint, as a run does that is asked elsewhere."""
+    with sqlite3.connect(folder / "samples.sqlite") as database:
+        rows = database.execute(
+            "SELECT key, model, request FROM streams WHERE endpoint LIKE 'recorded:%'"
+        ).fetchall()
+        for key, model, request in rows:
+            told = json.loads(request)
+            moved = Request(
+                model,
+                endpoint,
+                tuple(Message(*message) for message in told["messages"]),
+                SamplingParameters(**{**told["sampling"], "stop": (), "extra": ()}),
+                place=told["place"],
+            ).key
+            database.execute("INSERT INTO streams VALUES (?, ?, ?, ?)", (moved, endpoint, model, request))
+            database.execute(
+                "INSERT INTO samples SELECT ?, idx, prefill_tokens, decode_tokens, body FROM samples "
+                "WHERE stream_key = ?",
+                (moved, key),
+            )
+    database.close()
+
+
+def drop_streams(folder: Path, endpoint: str) -> None:
+    with sqlite3.connect(folder / "samples.sqlite") as database:
+        database.execute(
+            "DELETE FROM samples WHERE stream_key IN (SELECT key FROM streams WHERE endpoint LIKE ?)",
+            (endpoint,),
+        )
+        database.execute("DELETE FROM streams WHERE endpoint LIKE ?", (endpoint,))
+    database.close()
+
+
+def test_draws_of_an_address_that_is_no_longer_set_are_found(copied):
+    """A base URL may have come from the environment of the run."""
+    move_streams(copied, "http://127.0.0.1:1/v1")
+    drop_streams(copied, "recorded:%")
+    url = f"sqlite:///{copied / 'samples.sqlite'}"
+    assert facts_of(copied / "run", store_url=url).rollouts.n_read == 24
+
+
+def test_of_several_other_addresses_none_is_guessed(copied):
+    for port in (1, 2):
+        move_streams(copied, f"http://127.0.0.1:{port}/v1")
+    drop_streams(copied, "recorded:%")
+    url = f"sqlite:///{copied / 'samples.sqlite'}"
+    assert facts_of(copied / "run", store_url=url).rollouts.n_read == 0
 
 
 def test_without_the_store_the_rest_is_told_and_no_store_is_made(copied):
