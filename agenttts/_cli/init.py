@@ -280,7 +280,7 @@ def _as_text(told: _Told) -> str:
     rows.append(("scored by", _word(kind.verifier, "kind")))
     rows.append(("chosen by", ", ".join(_word(way, "kind") for way in kind.select)))
     rows.append(("models", ", ".join(told.choice.models)))
-    rows.append(("budget", f"{made.budget.amount:.6g} {made.budget.unit.value} a problem. {made.budget.why}"))
+    rows.append(("budget", f"{made.budget.amount:.6g} {made.budget.unit.label} a problem. {made.budget.why}"))
     verb = "is there already, unchanged" if made.unchanged else "written"
     lines = [f"{clean(made.task, limit=1000)} {verb}", ""]
     lines += [fold(clean(text, limit=1500), first=f"{label:<10}") for label, text in rows]

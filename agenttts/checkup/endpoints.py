@@ -62,13 +62,11 @@ async def look_at(place: Place, timeout_s: float) -> list[Finding]:
     except AuthenticationError:
         told = "was not asked: its key is not set"
         return [Finding(ABOUT, place.shown, Verdict.NOTE, told, "See keys.")]
-    before = time.monotonic()
     try:
         listing = await fetch_listing(place.url, key, timeout_s=timeout_s)
     except ProviderError as error:
         return [_failed(place, error)]
-    took_ms = (time.monotonic() - before) * 1000
-    told = f"answers in {took_ms:,.0f} ms and serves {len(listing.names)} models"
+    told = f"answers in {listing.took_s * 1000:,.0f} ms and serves {len(listing.names)} models"
     found = [Finding(ABOUT, place.shown, Verdict.FINE, told), *_unknown(place, listing.names)]
     return [*found, *_skew(place, listing)]
 

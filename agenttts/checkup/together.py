@@ -1,4 +1,4 @@
-"""All checks at once, each with a short deadline of its own, so that one that hangs holds up no other."""
+"""All checks, many at once, each with a short deadline of its own, so that one that hangs holds up no other."""
 
 from __future__ import annotations
 
@@ -88,19 +88,35 @@ async def look_around(
         lambda: card_checks.figures(_charged(subject), unit, today),
         (lambda: card_checks.keys_of(cards)) if cards else card_checks.usual_keys,
     ]
-    waiting: list[Awaitable[list[Finding]]] = [_in_thread(check) for check in local]
+    # One after the other: what is loaded for checks of this computer would count as time that an endpoint took.
+    found = await _all(map(_in_thread, local))
     places = places_of(cards)
     if subject.endpoint is not None and not places:
         places = [Place(subject.endpoint.rstrip("/"), ())]
-    waiting += [_in_time(look_at(place, timeout_s), place.shown, 2 * timeout_s) for place in places]
+    found += await _all(_in_time(look_at(place, timeout_s), place.shown, 2 * timeout_s) for place in places)
     if spend:
         longest = GENEROSITY * timeout_s
-        waiting += [
-            _in_time(try_model(card, subject.needs, longest), card.name, 3 * longest)
-            for card in _writing(cards)
-        ]
-    found = [finding for group in await asyncio.gather(*waiting) for finding in group]
+        asked = list(_writing(cards))
+        _load_clients(asked)
+        found += await _all(
+            _in_time(try_model(card, subject.needs, longest), card.name, 3 * longest) for card in asked
+        )
     return sorted(found, key=lambda finding: ABOUT_ORDER.index(finding.about))
+
+
+async def _all(checks: Iterable[Awaitable[list[Finding]]]) -> list[Finding]:
+    return [finding for group in await asyncio.gather(*checks) for finding in group]
+
+
+def _load_clients(cards: Iterable[ModelCard]) -> None:
+    """Import what talks to models beforehand, for the same reason."""
+    for source in {card.source for card in cards}:
+        if source == "litellm":
+            from agenttts.models.litellm_client import quiet_litellm
+
+            quiet_litellm()
+        else:
+            import openai  # noqa: F401
 
 
 def _charged(subject: Subject) -> dict[str, ModelCard]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ class Listing:
     """Models, in its order, each once."""
     date: str = ""
     """Its clock, as its header `Date` has it."""
+    took_s: float = 0.0
+    """From the request, connecting included, to the end of the reply."""
 
 
 async def listed_models(base_url: str, key: str = NO_KEY, *, timeout_s: float = 5.0) -> tuple[str, ...]:
@@ -50,7 +53,7 @@ async def fetch_listing(base_url: str, key: str = NO_KEY, *, timeout_s: float = 
         ProviderUnavailableError: No connection, no reply in time, or one that cannot be read.
     """
     place = f"{without_secrets(base_url)}/models"
-    status, date, body = await _fetched(f"{base_url.rstrip('/')}/models", key, place, timeout_s)
+    status, date, body, took_s = await _fetched(f"{base_url.rstrip('/')}/models", key, place, timeout_s)
     if status in {401, 403}:
         raise AuthenticationError(f"{place}: HTTP {status}: the key is wrong or missing", endpoint=place)
     if status in {404, 405, 501}:
@@ -60,22 +63,22 @@ async def fetch_listing(base_url: str, key: str = NO_KEY, *, timeout_s: float = 
     if status != 200:
         said = clean(body[:500].decode("utf-8", "replace"), key if key != NO_KEY else None)
         raise ProviderUnavailableError(f"{place}: HTTP {status}: {said}", endpoint=place)
-    return Listing(_names(body, place), date)
+    return Listing(_names(body, place), date, took_s)
 
 
-async def _fetched(url: str, key: str, place: str, timeout_s: float) -> tuple[int, str, bytes]:
+async def _fetched(url: str, key: str, place: str, timeout_s: float) -> tuple[int, str, bytes, float]:
     import asyncio
 
     import httpx2
 
     headers = {"Authorization": f"Bearer {key}"}
     try:
-        async with (
-            asyncio.timeout(timeout_s),
-            httpx2.AsyncClient(timeout=timeout_s) as client,
-            client.stream("GET", url, headers=headers) as response,
-        ):
-            return response.status_code, response.headers.get("date", ""), await _read(response)
+        async with asyncio.timeout(timeout_s), httpx2.AsyncClient(timeout=timeout_s) as client:
+            before = time.monotonic()  # making a client takes time that is not the endpoint's
+            async with client.stream("GET", url, headers=headers) as response:
+                body = await _read(response)
+            took_s = time.monotonic() - before
+            return response.status_code, response.headers.get("date", ""), body, took_s
     except (TimeoutError, httpx2.TimeoutException) as error:
         raise ProviderUnavailableError(f"{place}: no reply within {timeout_s:g} s", endpoint=place) from error
     except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError) as error:

@@ -37,6 +37,9 @@ def scalar(value: Any) -> str:
     >>> scalar("gold"), scalar("yes"), scalar(8), scalar(True), scalar(None)
     ('gold', '"yes"', '8', 'true', 'null')
     """
+    if isinstance(value, float):
+        short = f"{value:g}"  # 7.61e+09 is read back as it was; 7610000000.0 is hard to read
+        return short if float(short) == value else repr(value)
     if not isinstance(value, str):
         return json.dumps(value)
     if _BARE.fullmatch(value) and value.casefold() not in _CONSTANTS:
