@@ -26,6 +26,7 @@ from agenttts.study.archive import Archive, Trial
 from agenttts.task.options import threshold
 
 __all__ = [
+    "FILLED",
     "Reading",
     "Wish",
     "clean",
@@ -49,6 +50,8 @@ MOST_NOTED = 120
 MOST_NOTES = 12
 """Notes of one kind in one round."""
 LIST_KEY = "allocations"
+FILLED = "random, the planner had no further usable proposal"
+"""Reason of a proposal that stands in for one of the planner's."""
 
 Item: TypeAlias = Mapping[str, Any]
 
@@ -406,7 +409,7 @@ def _topped_up(
     if drawn:
         notes.append(f"{len(drawn)} of {len(found) + len(drawn)} proposals drawn at random")
     for allocation in drawn:
-        found[allocation] = Proposal(allocation, origin, "random, the planner had no further usable proposal")
+        found[allocation] = Proposal(allocation, origin, FILLED)
     return list(found.values()), notes
 
 

@@ -24,6 +24,7 @@ from agenttts.study.comparison_runs import (
     read_record,
 )
 from agenttts.study.comparison_truth import Truth
+from agenttts.study.planner_share import together
 
 if TYPE_CHECKING:
     from agenttts.study.comparison_folder import ComparisonFolder
@@ -133,7 +134,14 @@ def figures_from_text(folder: ComparisonFolder, runs: Sequence[RunOutcome]) -> s
     name = folder.planner.name
     calls, failed = sum(run.planner_calls for run in runs), sum(run.planner_failed for run in runs)
     simulated = " Its advice is simulated." if name.startswith("simulated/") else ""
-    return f"{text} The planner is {name}; {failed:,} of {calls:,} calls to it brought no reply.{simulated}"
+    told = f"{text} The planner is {name}; {failed:,} of {calls:,} calls to it brought no reply."
+    share = together(run.share for run in runs)
+    if share.rounds:
+        told += f" {share.given:,} of {share.due:,} proposals that it was asked for are its own"
+        told += (
+            f"; {share.nothing_usable:,} of {share.rounds:,} rounds got a reply with none that could be used."
+        )
+    return told + simulated
 
 
 def read_truth(path: Path) -> Truth:

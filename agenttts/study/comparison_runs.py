@@ -25,6 +25,7 @@ from agenttts.study.comparison_values import Comparison, RunRecord
 from agenttts.study.comparison_workers import StudyJob, WorkerReport, run_jobs
 from agenttts.study.contenders import contender_name
 from agenttts.study.events import EVENTS_FILE, StudyState, fold, read_events
+from agenttts.study.planner_share import PlannerShare, planner_share
 from agenttts.study.result import StudyOptions
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class RunOutcome:
     """Calls to the planner that brought no text."""
     planner_spent: Cost | None = None
     """How much of `spent` its calls to the planner were; `None` where none was asked."""
+    share: PlannerShare = PlannerShare()
+    """How much of the search was its planner's."""
 
     @property
     def counts(self) -> bool:
@@ -228,6 +231,7 @@ def _outcome(folder: ComparisonFolder, allocator: str, seed: int) -> RunOutcome:
         planner_calls=_planner_total(state, "calls"),
         planner_failed=_planner_total(state, "failed"),
         planner_spent=_planner_spent(state, state.rounds),
+        share=planner_share(state.rounds, StudyOptions.from_json(state.options).allocator),
     )
 
 
