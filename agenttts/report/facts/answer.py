@@ -88,7 +88,7 @@ def _cautions(result: StudyResult) -> Iterator[str]:
         yield from _of_confirmation(confirmed, result.budget.amount)
     yield from _of_trial(best)
     if result.status != "finished":
-        yield "The search did not come to its end: more trials may find better."
+        yield "The search has not come to its end: more trials may find better."
 
 
 def _of_confirmation(confirmed: Confirmation, budget: float) -> Iterator[str]:

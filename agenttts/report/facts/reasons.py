@@ -105,7 +105,7 @@ def _other(
 ) -> OtherModel:
     place, stage, model = where
     using = [trial for trial in record.archive.valid if trial.allocation[stage].model == model]
-    rival = next((trial for trial in record.archive.ranked if trial in using), None)
+    rival = next((t for t in record.archive.ranked if t.allocation[stage].model == model), None)
     difference = None if rival is None else _difference(best, rival, record)
     with_it = fit.best_of(_rows_with(record, fit, place, model))
     told = OtherModel(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from agenttts.budgets.cost import Unit
 from agenttts.budgets.cost_model import CostModel
 from agenttts.study.archive import Archive, Trial
-from agenttts.study.events import EVENTS_FILE, StudyState, fold, read_events
+from agenttts.study.events import EVENTS_FILE, StudyState, fold, is_running, read_events
 from agenttts.study.result import StudyOptions, StudyResult
 from agenttts.study.study import Study
 
@@ -33,6 +33,8 @@ class RunRecord:
     events: Sequence[Mapping[str, Any]]
     state: StudyState
     result: StudyResult
+    running: bool = False
+    """Whether a process works on it right now."""
 
     @property
     def archive(self) -> Archive:
@@ -86,7 +88,8 @@ def read_run(folder: Path, *, trust: bool = False) -> RunRecord:
     state = fold(events)
     task = Task.from_json(state.started["task"], trust=trust)
     result = _ReadStudy(folder, task, known=state).result()
-    return RunRecord(folder, task, [_slim(event) for event in events], state, result)
+    running = state.ended is None and is_running(folder)
+    return RunRecord(folder, task, [_slim(event) for event in events], state, result, running)
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ class Head:
     task: str
     description: str
     status: str
-    """`finished`, `search_budget_exhausted` or `interrupted`."""
+    """`finished`, `search_budget_exhausted`, `interrupted` or `running`."""
     message: str
     """Why it ended as it did and how to go on; for people."""
     budget: Budget

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agenttts.report.facts.answer import answer_of
@@ -74,7 +76,7 @@ def test_a_reader_is_told_what_weakens_a_score(run):
         "1 of 21 unseen problems failed",
         "the verifier gave 3 of 12 samples no score",
         "averaged over draws of other trials",
-        "did not come to its end",
+        "has not come to its end",
     ):
         assert part in told
 
@@ -92,7 +94,15 @@ def test_without_a_valid_trial_nothing_is_recommended(run):
 
 
 def test_a_cheaper_plan_that_is_about_as_good_is_offered(run):
-    near = make_trial(1, "1111111110", (SMALL, 1), charged=2.0)
-    best = make_trial(0, "1111111110", (LARGE, 1), charged=4.0)
-    # Equal scores: the cheaper wins, and nothing cheaper is left to offer.
-    assert answer_of(run([best, near])).alternative is None
+    """It loses a point of a hundred on every problem; ten problems cannot tell that from nothing."""
+    best = replace(BEST, scores=dict.fromkeys(BEST.scores, 0.90))
+    near = replace(SECOND, scores=dict.fromkeys(BEST.scores, 0.89))
+    told = answer_of(run([best, near]))
+    assert (told.winner, told.alternative) == (0, 1)
+    assert told.alternative_difference.mean == pytest.approx(0.01)
+
+
+def test_a_cheaper_plan_that_loses_more_is_not_offered(run):
+    best = replace(BEST, scores=dict.fromkeys(BEST.scores, 0.90))
+    worse = replace(SECOND, scores=dict.fromkeys(BEST.scores, 0.85))
+    assert answer_of(run([best, worse])).alternative is None

@@ -10,6 +10,7 @@ import pytest
 
 from agenttts.errors import RunError
 from agenttts.report.facts import RunFacts, facts_of
+from agenttts.study.events import EventLog
 from agenttts.testing.runs import write_simulated_run
 
 LOGS = Path(__file__).parent / "logs"
@@ -95,6 +96,18 @@ def test_a_run_that_was_cut_off_anywhere_is_told(tmp_path, n_lines):
     assert len(facts.trials) == sum('"event":"trial"' in line for line in lines[:n_lines])
     assert bool(facts.budgets.points) == bool(facts.trials)
     json.dumps(facts.to_json(), allow_nan=False)
+
+
+def test_a_run_that_is_in_work_says_so(tmp_path):
+    folder = folder_of(LOGS / "tiny.jsonl", tmp_path / "run")
+    lines = (folder / "events.jsonl").read_text().splitlines(keepends=True)
+    (folder / "events.jsonl").write_text("".join(lines[:6]))
+    log = EventLog(folder)
+    try:
+        assert facts_of(folder).head.status == "running"
+    finally:
+        log.close()
+    assert facts_of(folder).head.status == "interrupted"
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
