@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ServeOptions", "build_app", "build_service", "serve_on"]
 
+KEEP_ALIVE_S = 75
+"""Seconds that an idle connection stays open: longer than clients and proxies (60) keep theirs, so that none sends a
+request into one that is just being closed."""
 GRACE_S = 5
 """Seconds beyond the drain limit that replies may take to be written."""
 
@@ -124,6 +127,7 @@ def serve_on(listener: socket.socket, service: Service) -> None:
         log_level="critical",  # what matters is in our own log, without prompts
         access_log=False,
         timeout_graceful_shutdown=int(service.limits.drain_s) + GRACE_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
         server_header=False,
         lifespan="on",
     )
