@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import indent
 from typing import get_args
 
 import pytest
@@ -19,6 +20,7 @@ from agenttts.task.fields import with_fields
 from agenttts.task.schema import DataBlock, SelectBlock, VerifierBlock
 from agenttts.task.task import Task
 from tests.snippets import ROOT, commands, texts, understand
+from tests.tiny_plan import PROBLEM, save_tiny_plan
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -99,6 +101,21 @@ def test_the_python_example_runs(tmp_path):
     done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "translate tiny" in done.stdout
+
+
+def test_a_plan_goes_into_loops_as_shown(tmp_path, monkeypatch, capsys):
+    save_tiny_plan(tmp_path / "runs" / "x")
+    monkeypatch.chdir(tmp_path)
+    loops = [block for block in blocks("python") if block.startswith("from agenttts import Plan")]
+    assert [len(loop.splitlines()) for loop in loops] == [5, 5]
+    for loop in loops:
+        code = loop.replace("<run>", "x")
+        if "async" in loop:
+            code = f"import asyncio\nasync def main():\n{indent(code, '    ')}\nasyncio.run(main())"
+        exec(code, {"problems": [{"text": PROBLEM}] * 2})  # noqa: S102 - the README's own
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == said[1] == "27"
+    assert [line.partition("(")[0] for line in said[2:]] == ["PlanAnswer"] * 2
 
 
 def test_every_selector_and_verifier_is_named():

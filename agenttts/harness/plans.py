@@ -127,8 +127,9 @@ def _mapping(fields: str | Mapping[str, str] | None) -> dict[str, str]:
         return {}
     if isinstance(fields, Mapping):
         return {str(name): str(source) for name, source in fields.items()}
-    rows = [part for part in fields.split(";") if part.partition(":")[2].strip().startswith(ROW)]
-    others = ";".join(part for part in fields.split(";") if part not in rows)
+    parts = [part.replace("=", ":", 1) for part in fields.split(";")]
+    rows = [part for part in parts if part.partition(":")[2].strip().startswith(ROW)]
+    others = ";".join(part for part in parts if part not in rows)
     return parse_mapping(others) | {
         name.strip(): source.strip() for name, _, source in (part.partition(":") for part in rows)
     }

@@ -70,12 +70,12 @@ def fields_from_messages(
 
 
 def parse_mapping(text: str) -> dict[str, str]:
-    """Read a mapping from `field:source;field:source`, as it is written in options.
+    """Read a mapping from `field:source;field:source`, as it is written in options; `=` does for `:`.
 
     Raises:
         InputError: It is written otherwise, or a source is unknown.
     """
-    pairs = [part.partition(":") for part in text.split(";") if part.strip()]
+    pairs = [part.replace("=", ":", 1).partition(":") for part in text.split(";") if part.strip()]
     mapping = {field.strip(): source.strip() for field, _, source in pairs}
     if faults := mapping_faults(mapping):
         raise InputError(f"fields {text!r}: {faults[0]}")

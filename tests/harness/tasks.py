@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from agenttts.task.task import Task
+from tests.snippets import ROOT, lines, texts
 
 INSPECT_TASK = """
 import json
@@ -36,6 +37,16 @@ filter_list:
       - {function: regex, regex_pattern: "=(-?[0-9]+)$"}
       - {function: take_first}
 """
+
+
+def readme_command(*beginning: str) -> list[str]:
+    """Return the arguments of the README's command that begins so, on the run `x`."""
+    blocks = texts((ROOT / "README.md").read_text(encoding="utf-8"), "console")
+    found = [
+        words for block in blocks for words in lines(block.replace("<run>", "x").replace("<log>", "LOG"))
+    ]
+    (words,) = [words for words in found if tuple(words[: len(beginning)]) == beginning]
+    return words[len(beginning) :]
 
 
 def rows(n: int) -> list[dict[str, object]]:

@@ -13,19 +13,19 @@ import pytest
 
 pytest.importorskip("inspect_ai")
 
-from inspect_ai import Task, eval  # noqa: A004
+from inspect_ai import Task, eval, score  # noqa: A004
 from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalLog
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser, ContentImage, get_model
-from inspect_ai.solver import generate
+from inspect_ai.solver import SolverSpec, generate
 from inspect_ai.tool import tool
 
 from agenttts.budgets.cards import Price
 from agenttts.harness.inspect import plan as plan_solver
 from agenttts.harness.inspect import verifier
 from agenttts.pipeline.plan import Plan
-from tests.harness.tasks import rows, write_tasks
+from tests.harness.tasks import readme_command, rows, write_tasks
 from tests.models.local_server import completion, error, local_server
 from tests.tiny_plan import save_tiny_plan, tiny_plan
 
@@ -50,6 +50,16 @@ def run(task: Task, model: str, tmp_path: Path, **more: object) -> EvalLog:
     return log
 
 
+def inspect(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "inspect_ai", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+
 def bill(sample) -> dict:
     return sample.output.metadata["agenttts"]
 
@@ -60,16 +70,10 @@ def bill(sample) -> dict:
 def test_inspect_eval_runs_a_plan_by_its_path_and_its_log_holds_usage_and_cost(tmp_path):
     save_tiny_plan(tmp_path / "runs" / "x")
     write_tasks(tmp_path / "tasks", 5)
-    command = (
-        "eval tasks/fair.py --model agenttts/runs/x/plan.yaml --epochs 2 --log-format json --display plain"
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "inspect_ai", *command.split()],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
+    model = "agenttts/runs/x/plan.yaml"
+    assert readme_command("inspect", "eval", "task.py", "--model", model) == []
+    more = "--epochs 2 --log-format json --display plain"
+    done = inspect(tmp_path, "eval", "tasks/fair.py", "--model", model, *more.split())
     assert done.returncode == 0, done.stdout + done.stderr
     assert "mean" in done.stdout
     (file,) = (tmp_path / "logs").glob("*.json")
@@ -216,10 +220,17 @@ async def test_tools_and_pictures_are_refused_rather_than_ignored(tmp_path):
 # --- the solver
 
 
-def test_the_solver_answers_by_the_plan_whatever_the_model_is(tmp_path):
+def test_the_solver_and_the_scorer_are_found_by_name_whatever_the_model_is(tmp_path):
     path = save_tiny_plan(tmp_path)
-    task = Task(dataset=dataset(2), solver=plan_solver(str(path)), scorer=verifier("numeric"))
-    log = run(task, "mockllm/model", tmp_path)
+    assert readme_command("inspect", "eval", "task.py", "--model", "none", "--solver", "agenttts/plan", "-S")
+    assert readme_command("inspect", "score", "LOG", "--scorer", "agenttts/verifier", "-S") == [
+        "kind=numeric"
+    ]
+    given = {"plan": str(path)}
+    solver = SolverSpec("agenttts/plan", given, given)
+    log = run(Task(dataset=dataset(2)), "none", tmp_path, solver=solver)
+    log = score(log, verifier("numeric"))
+    assert log.results.scores[0].metrics["mean"].value == 1
     plan = Plan.load(path)
     assert [bill(sample)["answer"] for sample in log.samples] == [
         plan.answer({"text": row["text"]}).answer for row in rows(2)

@@ -20,7 +20,7 @@ from agenttts.errors import InputError, PlanError, RequestRefusedError
 from agenttts.harness.lm_eval import AgentttsLM
 from agenttts.harness.lm_eval.__main__ import main, with_model
 from agenttts.harness.lm_eval.model import cut
-from tests.harness.tasks import rows, write_tasks
+from tests.harness.tasks import readme_command, rows, write_tasks
 from tests.models.local_server import completion, error, local_server
 from tests.serve.conftest import serving
 from tests.tiny_plan import save_tiny_plan, tiny_plan
@@ -59,11 +59,10 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_command_line_of_the_harness_runs_a_plan_and_its_results_hold_the_cost(tmp_path):
     save_tiny_plan(tmp_path / "runs" / "x")
     write_tasks(tmp_path / "tasks", N)
-    done = run(
-        tmp_path,
-        *["--tasks", "fair", "--include_path", "tasks", "--output_path", "out", "--log_samples"],
-        *["--model_args", "plan=runs/x/plan.yaml,log=calls.jsonl"],
-    )
+    shown = readme_command("python", "-m", "agenttts.harness.lm_eval")
+    arguments = ["fair" if one == "gsm8k" else one for one in shown]
+    more = "log=calls.jsonl --include_path tasks --output_path out --log_samples"  # the README's end with the model's
+    done = run(tmp_path, *arguments, *more.split())
     assert done.returncode == 0, done.stderr
     assert "|fair " in done.stdout
     assert "agenttts ({'plan': 'runs/x/plan.yaml'" in done.stdout

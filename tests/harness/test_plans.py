@@ -57,7 +57,7 @@ def test_several_fields_that_the_row_lacks_are_asked_for_by_name():
 
 
 def test_a_mapping_names_columns_and_messages():
-    reading = Reading.of(tiny_plan(), "text:row.story; rules:system")
+    reading = Reading.of(tiny_plan(), "text=row.story; rules:system")
     problem = reading.problem(CHAT, {"story": "s", "text": "other"}, problem_id=3)
     assert (problem.id, dict(problem.fields)) == ("3", {"text": "s", "rules": "Be brief."})
 

@@ -57,6 +57,7 @@ def test_a_chat_that_lacks_something_is_told_what_to_send(chat, reads, said):
 
 
 def test_a_mapping_is_read_from_an_option():
+    assert parse_mapping("question=user") == {"question": "user"}
     assert parse_mapping("question:user; context:json.passages") == {
         "question": "user",
         "context": "json.passages",
