@@ -25,7 +25,7 @@ _NO_WORDS = frozenset({"and", "json"})
 def numbers(text: str, label: str | None = None) -> list[int] | None:
     r"""Return the whole numbers that a completion names, in order, each once; `None` where it names none.
 
-    With a label, those after the last `label:` that is followed by any, up to a blank line: all that stand in brackets,
+    With a label, those after the last `label:` (or `label [`) that is followed by any, up to a blank line: all that stand in brackets,
     or where there are no brackets the one that each item of the list begins with (`Passage 3` begins with 3). A
     completion without the label counts where it is a list and nothing else, as of JSON.
 
@@ -46,7 +46,7 @@ def _parts(text: str, label: str | None) -> Iterator[str]:
         yield text
         return
     word = re.escape(label.removesuffix("s")) + "s?"
-    declared = [*re.finditer(rf"(?i)\b{word}(?: \w{{1,20}}){{0,6}}[\s\"'*_`]{{0,9}}[:=]", text)]
+    declared = [*re.finditer(rf"(?i)\b{word}(?: \w{{1,20}}){{0,6}}[\s\"'*_`]{{0,9}}(?:[:=]|(?=\[))", text)]
     for match in reversed(declared[-MOST_LABELS:]):
         rest = text[match.end() : match.end() + LONGEST_LIST].lstrip("\"'*_` \t\r\n")
         yield "\n".join(takewhile(str.strip, rest.splitlines()))

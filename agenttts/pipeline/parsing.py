@@ -15,6 +15,7 @@ from typing import Any
 import regex
 
 from agenttts.pipeline.code_files import FENCE, code_files
+from agenttts.pipeline.labelled import short_answer
 from agenttts.pipeline.numbered import numbers
 from agenttts.task.schema import ParseBlock
 from agenttts.verifiers.equality import format_number, step_into
@@ -63,6 +64,7 @@ def rule_text(block: ParseBlock) -> str:
         "regex_all": block.pattern,
         "json": block.path,
         "numbers": block.label,
+        "short_answer": block.label,
         "function": block.function,
     }
     found = detail.get(block.rule)
@@ -87,6 +89,7 @@ def make_parser(block: ParseBlock, function: Callable[[str], Any] | None = None)
         "json": lambda text: _json(text, block.path),
         "last_number": _last_number,
         "numbers": lambda text: numbers(text, block.label),
+        "short_answer": lambda text: short_answer(text, block.label),
         "choice": _choice(block),
         "boxed": lambda text: _pick(_boxed(text), block.which),
         "lines": _lines,

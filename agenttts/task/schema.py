@@ -59,6 +59,7 @@ class ParseBlock(_Block):
         "json",
         "last_number",
         "numbers",
+        "short_answer",
         "choice",
         "boxed",
         "lines",
@@ -74,7 +75,8 @@ class ParseBlock(_Block):
     """`choice`: the labels, e.g. [A, B, C, D]."""
     label: str | None = None
     """`numbers`: the word before the list, e.g. `Passages` for `Passages: [3], [17]`; a completion that is a list and
-    nothing else needs none. `None`: the numbers of the whole completion."""
+    nothing else needs none. `None`: the numbers of the whole completion. `short_answer`: the word before the answer;
+    `None`: `Answer`."""
     language: str | None = None
     """`code_block`: only blocks of this language."""
     which: Literal["first", "last"] = "last"

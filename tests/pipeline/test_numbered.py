@@ -83,3 +83,8 @@ def test_the_rule_is_called_by_its_name() -> None:
     parser = make_parser(ParseBlock(rule="numbers", label="Triples"))
     assert parser.parse("Triples: [0]").answer == [0]
     assert parser.parse("nothing").note == "rule numbers found no answer"
+
+
+def test_a_label_before_brackets_needs_no_colon() -> None:
+    assert numbers("Passages [4], [27]", "Passages") == [4, 27]
+    assert numbers("Passages [1] and [2] name her.\n\nPassages: [4]", "Passages") == [4]

@@ -123,8 +123,8 @@ BROKEN = {
     ),
     "wrong word": (
         [("parse: last_number", "parse: lastnumber")],
-        "sums.yaml:23: stages.check.parse: expected one of text, regex, regex_all, json, last_number, numbers, choice, "
-        "boxed, lines, code_block, files, function, got 'lastnumber'.\nDid you mean `last_number`?",
+        "sums.yaml:23: stages.check.parse: expected one of text, regex, regex_all, json, last_number, numbers, "
+        "short_answer, choice, boxed, lines, code_block, files, function, got 'lastnumber'.\nDid you mean `last_number`?",
     ),
     "wrong unit": (
         [("unit: gflops", "unit: gflop")],
