@@ -55,3 +55,23 @@ def test_shorter_prompts_are_told_and_take_no_model_away(tmp_path: Path, length:
     told = check(tmp_path, "x" * length)
     assert f"take about {length / 4:.0f} tokens" in told
     assert "no allocation with" not in told
+
+
+def test_a_prompt_that_cannot_be_rendered_is_told_before_anything_is_paid(tmp_path: Path) -> None:
+    rows = [{"id": str(i), "question": "?" if i % 2 else ["?"], "gold": "1"} for i in range(8)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "task.yaml").write_text(TASK.replace("problem.question }}", "problem.question + '!' }}"))
+    done = CliRunner().invoke(app, ["check", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "the prompt of stage say cannot be rendered" in done.stderr
+    assert done.stderr.count("TypeError") == 1
+
+
+def test_an_empty_list_of_gold_answers_is_told_before_anything_is_paid(tmp_path: Path) -> None:
+    rows = [{"id": str(i), "question": "?", "gold": ["1"] if i else []} for i in range(8)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "task.yaml").write_text(TASK)
+    done = CliRunner().invoke(app, ["check", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "1 of 4" in done.stderr
+    assert "problems have no `gold`" in done.stderr

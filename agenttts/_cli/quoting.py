@@ -10,6 +10,7 @@ from agenttts._cli.console import clean, table
 from agenttts._cli.problem import ProblemCosts, problem_costs
 from agenttts._cli.prompt_lengths import prompt_cautions
 from agenttts._cli.words import amount_text, count_text, duration_text
+from agenttts.errors import DataError
 from agenttts.study.archive import cost_to_json
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from agenttts.budgets.lengths import Part
     from agenttts.budgets.quote import Quote, StudyQuote
     from agenttts.models.base import Message
+    from agenttts.pipeline.prompts import Prompt
     from agenttts.study.result import StudyOptions
     from agenttts.task.schema import StageBlock
     from agenttts.task.task import Task
@@ -151,6 +153,9 @@ def rendered_prefill(task: Task) -> dict[tuple[str, str], float]:
 
     Answers of earlier stages do not exist yet: they are rendered as nothing, and count as long as they are expected.
     A template that cannot be rendered so is left out; the task's assumption then stands.
+
+    Raises:
+        DataError: A prompt that reads the problem alone cannot be rendered for some search problem.
     """
     from agenttts.pipeline.base import StageOutput
     from agenttts.pipeline.prompts import Prompt, PromptRenderError, variables
@@ -164,10 +169,27 @@ def rendered_prefill(task: Task) -> dict[tuple[str, str], float]:
         try:
             texts = [prompt.render(variables(problem, nothing)) for problem in task.search[:N_RENDERED]]
         except PromptRenderError:
+            if not block.needs:
+                raise DataError(_unrendered(task, name, prompt)) from None
             continue
         for model in block.variants:
             found[name, model] = _mean_tokens(task, model, texts) + _quoted_tokens(task, block)
     return found
+
+
+def _unrendered(task: Task, stage: str, prompt: Prompt) -> str:
+    """Return for which search problems a prompt cannot be rendered, and why for the first of them."""
+    from agenttts.pipeline.prompts import PromptRenderError, variables
+
+    why: dict[str, str] = {}
+    for problem in task.search:
+        try:
+            prompt.render(variables(problem, {}))
+        except PromptRenderError as error:
+            why[problem.id] = f"{error.kind}: {error}"
+    first, more = next(iter(why)), len(why) - 1
+    others = f" (nor for {more:,} more)" if more else ""
+    return f"problem {first}: the prompt of stage {stage} cannot be rendered{others}: {why[first]}"
 
 
 def _mean_tokens(task: Task, model: str, prompts: Sequence[Sequence[Message]]) -> float:

@@ -209,7 +209,7 @@ def rendered(template: Template, values: Mapping[str, Any]) -> str:
         raise PromptRenderError(str(error), type(error).__name__) from error
     except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
         # Expressions of the template met a value that they were not made for.
-        raise PromptRenderError(f"{type(error).__name__}: {error}", type(error).__name__) from error
+        raise PromptRenderError(str(error), type(error).__name__) from error
 
 
 def variables(problem: Problem, outputs: Mapping[str, StageOutput]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from agenttts.task.conditions import condition_faults, scored_fault
 from agenttts.task.drafts import Draft, StageDraft
 from agenttts.task.naming import named_models, verifier_blocks
 from agenttts.task.reading import Document, Loc, missing_file, nearest, read_document, read_text, shown
-from agenttts.task.schema import DataBlock, FinalScoreBlock, PromptBlock, VerifierBlock
+from agenttts.task.schema import DataBlock, FinalScoreBlock, PromptBlock, StageScoreBlock, VerifierBlock
 from agenttts.task.splits import MISSING, Parts, lookup
 from agenttts.task.templates import Known, faults
 from agenttts.task.verifier_cards import PROMPT_VARIABLES
@@ -405,32 +405,25 @@ def _function_in_file(setting: Setting, at: Loc, path: Path, name: str) -> Itera
 
 def check_gold(setting: Setting, parts: Parts) -> Iterator[Mistake]:
     """Yield gold fields that problems lack. Of test problems no more is told than how many."""
-    for at, path in _golds(setting.draft):
-        yield from _gold(setting, at, path, parts)
+    for at, score in _golds(setting.draft):
+        yield from _gold(setting, at, score, parts)
 
 
 def check_gold_fields(setting: Setting, rows: Sequence[Mapping[str, Any]]) -> Iterator[Mistake]:
     """Yield gold fields that no row has, for data that could be read and not divided into search and test problems."""
-    for at, path in _golds(setting.draft) if rows else ():
-        if all(_lacks(row, path) for row in rows):
-            yield _no_field(setting, at, path)
+    for at, score in _golds(setting.draft) if rows else ():
+        if all(_lacks(row, score) for row in rows):
+            yield _no_field(setting, at, score.gold or "")
 
 
-def _golds(draft: Draft) -> list[tuple[Loc, str]]:
-    """Return the place of every gold field, and the field."""
-    golds: list[tuple[Loc, str]] = [
-        (("stages", name, "score", "gold"), stage.score.gold)
-        for name, stage in draft.stages.items()
-        if stage.score is not None and stage.score.gold is not None
+def _golds(draft: Draft) -> list[tuple[Loc, StageScoreBlock]]:
+    """Return the place of every gold field, and the block that names it."""
+    found: list[tuple[Loc, StageScoreBlock | None]] = [
+        (("stages", name, "score", "gold"), stage.score) for name, stage in draft.stages.items()
     ]
-    if draft.score is not None and draft.score.gold is not None:
-        golds.append((("score", "gold"), draft.score.gold))
-    golds += [
-        (("measures", name, "gold"), measure.gold)
-        for name, measure in draft.measures.items()
-        if measure.gold is not None
-    ]
-    return golds
+    found.append((("score", "gold"), draft.score))
+    found += [(("measures", name, "gold"), measure) for name, measure in draft.measures.items()]
+    return [(at, score) for at, score in found if score is not None and score.gold is not None]
 
 
 def _no_field(setting: Setting, at: Loc, path: str) -> Mistake:
@@ -438,10 +431,11 @@ def _no_field(setting: Setting, at: Loc, path: str) -> Mistake:
     return setting.document.mistake(at, f"the data has no field `{path}`.", hint)
 
 
-def _gold(setting: Setting, at: Loc, path: str, parts: Parts) -> Iterator[Mistake]:
+def _gold(setting: Setting, at: Loc, score: StageScoreBlock, parts: Parts) -> Iterator[Mistake]:
+    path = score.gold or ""
     problems = [*parts.search, *parts.test]
     lacking = {
-        split: [p for p in getattr(parts, split) if _lacks(p.fields, path)] for split in ("search", "test")
+        split: [p for p in getattr(parts, split) if _lacks(p.fields, score)] for split in ("search", "test")
     }
     total = sum(map(len, lacking.values()))
     if total == len(problems):
@@ -454,9 +448,11 @@ def _gold(setting: Setting, at: Loc, path: str, parts: Parts) -> Iterator[Mistak
         )
 
 
-def _lacks(fields: Mapping[str, Any], path: str) -> bool:
-    value = lookup(fields, path)
-    return value is MISSING or value is None
+def _lacks(fields: Mapping[str, Any], score: StageScoreBlock) -> bool:
+    value = lookup(fields, score.gold or "")
+    # Of a list any item is right, so that an empty one holds no gold; to a set or a list of calls it may belong.
+    empty = value == [] and score.verifier.kind not in {"set_f1", "node_f1", "parameter_f1"}
+    return value is MISSING or value is None or empty
 
 
 def check_cards(
