@@ -179,7 +179,11 @@ def _hints(found: Sequence[Finding], *, spent: bool, named: bool) -> list[str]:
         return ["Name a task or a plan to look at its cards, keys and endpoints."]
     if spent or not any(one.about == "endpoints" for one in found):
         return []
-    return [fold("Nothing was spent. --spend asks every model for four tiny completions and tells more.")]
+    return [
+        fold(
+            "Nothing was spent. --spend asks every model that writes for four tiny completions and tells more."
+        )
+    ]
 
 
 def _as_json(one: Finding) -> dict[str, Any]:

@@ -62,6 +62,7 @@ class _Told:
 
 def run_init(request: InitRequest) -> None:
     """Write a task and tell what is in it."""
+    from agenttts._cli.proving import prove
     from agenttts.budgets.loading import load_cards
     from agenttts.starting.making import Wish, make_task
     from agenttts.starting.stages import check_stages
@@ -76,7 +77,7 @@ def run_init(request: InitRequest) -> None:
     check_stages(stages)
     name, out = _place(request, sheet, dialogue)
     wish = Wish(sheet, columns, kind, choice, book, stages, name, out, request.copy, request.force)
-    told = _Told(sheet, columns, kind, choice, make_task(wish), trial, _remarks(name, out))
+    told = _Told(sheet, columns, kind, choice, make_task(wish, prove), trial, _remarks(name, out))
     if request.as_json:
         print_json(_as_json(told))
     else:

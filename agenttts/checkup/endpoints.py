@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ from agenttts.models.listing import Listing, fetch_listing
 from agenttts.models.openai_client import api_key, base_url_of, without_secrets
 from agenttts.task.reading import nearest
 
-__all__ = ["Place", "look_at", "places_of"]
+__all__ = ["Place", "look_at", "only_asked", "places_of"]
 
 ABOUT = "endpoints"
 MOST_SKEW_S = 60.0
@@ -53,6 +53,14 @@ def _list_url(card: ModelCard) -> str:
     """Return the base URL below which the list of models lies; servers of reward models have it below /v1."""
     url = base_url_of(card)
     return f"{url}/v1" if card.source == "reward" and not urlsplit(url).path.strip("/") else url
+
+
+def only_asked(cards: Mapping[str, ModelCard]) -> Iterator[Finding]:
+    """Yield cards of which nothing can be told without asking the model itself."""
+    for name, card in cards.items():
+        if card.source == "litellm" and not card.base_url:
+            told = f"{card.served_as} is asked with --spend alone: its provider is reached through litellm"
+            yield Finding(ABOUT, name, Verdict.NOTE, told)
 
 
 async def look_at(place: Place, timeout_s: float) -> list[Finding]:

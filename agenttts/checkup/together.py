@@ -14,7 +14,7 @@ from agenttts.budgets.cost import Unit
 from agenttts.checkup import cards as card_checks
 from agenttts.checkup import machine
 from agenttts.checkup.base import Finding, Verdict
-from agenttts.checkup.endpoints import Place, look_at, places_of
+from agenttts.checkup.endpoints import Place, look_at, only_asked, places_of
 from agenttts.checkup.trials import Needs, try_model
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ async def look_around(
         found += await _all(
             _in_time(try_model(card, subject.needs, longest), card.name, 3 * longest) for card in asked
         )
+    else:
+        found += only_asked(cards)
     return sorted(found, key=lambda finding: ABOUT_ORDER.index(finding.about))
 
 

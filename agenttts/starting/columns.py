@@ -84,6 +84,10 @@ def guess_columns(
     found = None
     if tests is None:
         found = finder.given(gold, "--gold") or finder.gold(taken | ({asked.field} if asked else set()))
+    if found is not None and asked is not None and found.field == asked.field:
+        raise InputError(
+            f"--question {asked.field}: the right answer stands there, too.\nName another field for it."
+        )
     taken |= {found.field.partition(".")[0]} if found is not None else set()
     asked = asked or finder.question(taken)
     if tests is None and found is None:

@@ -1,25 +1,23 @@
-"""Making a task of a file: rows that can be used, a default budget, and the proof that it loads, before it is written."""
+"""Making a task of a file: which rows can be used, and writing it once it was proven to work."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agenttts.budgets.cost import Budget, Unit, plain_digits
 from agenttts.errors import InputError
 from agenttts.starting.columns import Columns
-from agenttts.starting.drafting import BudgetChoice, Draft, task_text
+from agenttts.starting.drafting import BudgetChoice, Draft
 from agenttts.starting.kinds import Kind
-from agenttts.starting.served import Choice, unit_for
+from agenttts.starting.served import Choice
 from agenttts.starting.sheet import Row, Sheet, is_empty, values
 from agenttts.task.reading import shown
 
@@ -27,16 +25,13 @@ if TYPE_CHECKING:
     from agenttts.budgets.cards import ModelCard
     from agenttts.task.task import Task
 
-__all__ = ["Made", "Wish", "make_task", "task_name", "usable_rows"]
+__all__ = ["TASK", "Made", "Proof", "Wish", "make_task", "task_name", "usable_rows"]
 
 PROBLEMS = "problems.jsonl"
 TASK = "task.yaml"
 FEWEST_ROWS = 2
 MOST_SEARCH = 100
 """Search problems: more of them make every trial dearer, and the rest is needed for the test."""
-FITTING_SHARE = 0.5
-"""Share of the allocations that the default budget lets in: room to search, and a limit that is one."""
-N_LIKE = 2000
 
 
 @dataclass(frozen=True)
@@ -85,8 +80,13 @@ def task_name(path: Path | None) -> str:
     return name if re.match(r"[A-Za-z0-9]", name) else "problems"
 
 
-def make_task(wish: Wish) -> Made:
-    """Write a task, after it was loaded, quoted and rendered in a folder beside its place.
+Proof = Callable[[Draft, Path, Mapping[str, "ModelCard"]], "tuple[Task, BudgetChoice]"]
+"""Called with a draft, a folder and the cards of its models: writes the task file there with a default budget that fits,
+does with it what `agenttts check` does, and returns the task and the budget; raises what is wrong with it."""
+
+
+def make_task(wish: Wish, prove: Proof) -> Made:
+    """Write a task, after it was proven to work in a folder beside its place.
 
     Raises:
         InputError: Too few rows can be used, or other files are in the way.
@@ -105,7 +105,7 @@ def make_task(wish: Wish) -> Made:
     with _beside(wish.out) as folder:
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
-        task, budget = _proven(draft, folder, wish)
+        task, budget = prove(draft, folder, _cards(wish))
         files[TASK] = (folder / TASK).read_text(encoding="utf-8")
         unchanged = _put(files, wish.out, force=wish.force)
     data = wish.out / PROBLEMS if copied or wish.sheet.path is None else wish.sheet.path
@@ -239,89 +239,6 @@ def _beside(out: Path) -> Iterator[Path]:
         for empty in made:  # those that still hold nothing: the task was not written
             if not any(empty.iterdir()):
                 empty.rmdir()
-
-
-def _proven(draft: Draft, folder: Path, wish: Wish) -> tuple[Task, BudgetChoice]:
-    """Write the task file with a default budget that fits, and do with it what `agenttts check` does.
-
-    Raises:
-        AgentTTSError: It has mistakes: those of files of the user, e.g. of model cards.
-    """
-    from agenttts._cli.quoting import forecast
-    from agenttts.study.opening import study_options
-
-    unit, because = unit_for(_cards(wish))
-    amounts, n_all = _costs(draft, folder, unit)
-    if amounts[-1] <= 0:  # a price of 0 makes a budget that says nothing
-        unit, because = Unit.TOKENS, "It is counted in tokens, as these models cost nothing."
-        amounts, n_all = _costs(draft, folder, unit)
-    amount = _rounded_up(amounts[math.ceil(FITTING_SHARE * len(amounts)) - 1])
-    budget = BudgetChoice(unit, amount, _why(amounts, amount, n_all, unit, because))
-    task = _loaded(draft, budget, folder)
-    forecast(task, study_options(task))
-    _render(task)
-    return task, budget
-
-
-def _loaded(draft: Draft, budget: BudgetChoice, folder: Path) -> Task:
-    from agenttts.task.task import Task
-
-    (folder / TASK).write_text(task_text(draft, budget), encoding="utf-8")
-    return Task.load(folder / TASK)
-
-
-def _costs(draft: Draft, folder: Path, unit: Unit) -> tuple[list[float], int]:
-    """Return what allocations are expected to cost, rising, and how many allocations there are; a sample of many."""
-    import numpy as np
-
-    from agenttts._cli.quoting import rendered_prefill
-    from agenttts.allocators.space import Space
-    from agenttts.budgets.cost_model import CostModel
-    from agenttts.budgets.lengths import Lengths
-
-    task = _loaded(draft, BudgetChoice(unit, 1.0, "To be worked out."), folder)
-    lengths = Lengths.of_task(task, rendered_prefill(task))
-    space = Space.build(task, lengths, CostModel(task.cards), Budget(float("inf"), unit))
-    indices = space.feasible_indices() if space.enumerable else space.sample(np.random.default_rng(0), N_LIKE)
-    return sorted(map(float, space.cost_array(indices))), space.size
-
-
-def _rounded_up(amount: float) -> float:
-    """Return the least number of two significant digits that is not below."""
-    step = 10.0 ** (math.floor(math.log10(amount)) - 1)
-    return float(f"{math.ceil(amount / step * (1 - 1e-12)) * step:.6g}")
-
-
-def _why(amounts: Sequence[float], amount: float, n_all: int, unit: Unit, because: str) -> str:
-    share = sum(one <= amount for one in amounts) / len(amounts)
-    least, most = (f"{plain_digits(one, 3)} {unit.label}" for one in (amounts[0], amounts[-1]))
-    return (
-        f"{because} The default lets in about {share:.0%} of the {n_all:,} allocations, by the lengths that are guessed "
-        f"above: the cheapest is expected to cost {least}, the dearest {most}."
-    )
-
-
-def _render(task: Task) -> None:
-    """Render the prompts of all search problems.
-
-    Raises:
-        InputError: One cannot be rendered.
-    """
-    from agenttts.pipeline.base import StageOutput
-    from agenttts.pipeline.prompts import Prompt, PromptRenderError, variables
-
-    for name, stage in task.file.stages.items():
-        if stage.prompt is None:
-            continue
-        prompt, nothing = Prompt.compile(stage.prompt), {need: StageOutput(None) for need in stage.needs}
-        for problem in task.search:
-            try:
-                prompt.render(variables(problem, nothing))
-            except PromptRenderError as error:
-                raise InputError(
-                    f"the prompt of stage {name} cannot be made for problem {problem.id}: {error}.\n"
-                    "Name another field with --question."
-                ) from error
 
 
 def _put(files: Mapping[str, str], out: Path, *, force: bool) -> bool:

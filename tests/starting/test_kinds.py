@@ -198,3 +198,8 @@ def test_two_fields_of_strange_names_are_told_apart_by_their_length() -> None:
     columns, kind = guessed([{"ü": f"A long text about {i}", "ö": str(i)} for i in range(4)])
     assert columns.gold is not None
     assert (columns.question.field, columns.gold.field, kind.name) == ("ü", "ö", "number")
+
+
+def test_the_question_cannot_be_the_answer() -> None:
+    with pytest.raises(InputError, match="the right answer stands there, too"):
+        guessed(LETTERS, question="question", gold="question")
