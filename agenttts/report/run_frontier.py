@@ -180,19 +180,17 @@ def _label(facts: RunFacts, number: int) -> str:
 
 
 def _table(facts: RunFacts) -> str:
-    unit = facts.head.budget.unit.label
-    head = [
+    figures = [
         "trial",
-        *facts.head.stages,
-        unit,
+        facts.head.budget.unit.label,
         "saves",
         "score and interval",
         "winner minus it",
         "stands",
     ]
-    n = len(facts.head.stages)
     rows = [_row(facts, point) for point in facts.frontier]
-    return table(head, rows, label="Trials that may be the best for their cost", right=[0, n + 1, n + 2])
+    label = "Trials that may be the best for their cost"
+    return table([*figures, *facts.head.stages], rows, label=label, right=range(3))
 
 
 def _row(facts: RunFacts, point: FrontierPoint) -> list[str]:
@@ -202,10 +200,10 @@ def _row(facts: RunFacts, point: FrontierPoint) -> list[str]:
     over = "; over the budget" if point.over_budget else ""
     return [
         str(point.trial),
-        *stages,
         amount_text(point.charged),
         "" if point.saves is None or is_winner else f"{point.saves:.0%}",
         score_text(point.score),
         "the winner" if is_winner else difference_text(point.behind_winner),
         STANDINGS[point.standing] + over,
+        *stages,
     ]

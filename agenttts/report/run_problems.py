@@ -96,7 +96,7 @@ def _passes(facts: RunFacts) -> tuple[list[str], int]:
         by_problem.setdefault(one.problem_id, []).append(one)
     shown: list[str] = []
     room, n_left = MOST_CHARACTERS, 0
-    for problem, passes in by_problem.items():
+    for problem, passes in sorted(by_problem.items(), key=lambda one: _least(one[1])):
         markup = _problem(facts, problem, passes)
         room -= len(markup)
         if room >= 0:
@@ -104,6 +104,11 @@ def _passes(facts: RunFacts) -> tuple[list[str], int]:
         else:
             n_left += len(passes)
     return shown, n_left
+
+
+def _least(passes: Sequence[RolloutFact]) -> float:
+    """Return the lowest score: what went wrong tells more, and is shown first."""
+    return min(-1.0 if one.score is None else one.score for one in passes)
 
 
 def _problem(facts: RunFacts, problem: str, passes: Sequence[RolloutFact]) -> str:

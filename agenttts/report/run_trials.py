@@ -22,29 +22,16 @@ MOST = 2000
 def trials_part(facts: RunFacts) -> Part:
     """Return the part."""
     trials = facts.trials[:MOST]
-    n = len(facts.head.stages)
     unit = facts.head.budget.unit.label
-    head = [
-        "trial",
-        *facts.head.stages,
-        "score",
-        "low",
-        "high",
-        unit,
-        "problems",
-        "failed",
-        "paid",
-        "reused",
-        "status",
-        "by",
-        "why",
-    ]
+    stages = range(5, 5 + len(facts.head.stages))
+    figures = ["trial", "score", "low", "high", unit]
+    head = [*figures, *facts.head.stages, "problems", "failed", "paid", "reused", "status", "by", "why"]
     rows = [_row(facts, one) for one in trials]
     told = table(
         head,
         rows,
         label="All trials",
-        right=[0, *range(n + 1, n + 9)],
+        right=[*range(5), *range(stages.stop, stages.stop + 4)],
         is_long=True,
         places=[f"trial-{one.number}" for one in trials],
     )
@@ -62,9 +49,9 @@ def _row(facts: RunFacts, one: TrialFact) -> list[str]:
     figures = ["" if value is None else f"{value:.3f}" for value in (one.score, one.low, one.high)]
     return [
         str(one.number),
-        *stage_cells(facts, one.allocation),
         *figures,
         amount_text(one.charged),
+        *stage_cells(facts, one.allocation),
         str(one.n_problems),
         str(one.n_failed),
         str(one.n_paid),

@@ -235,7 +235,7 @@ def test_tables_of_trials_are_sorted_by_their_heads(tmp_path: Path):
     click = (
         "[...document.querySelectorAll('#trials th button')].find(one => one.textContent === 'score').click()"
     )
-    scores = "[...document.querySelectorAll('#trials tbody tr')].map(one => Number(one.cells[3].textContent))"
+    scores = "[...document.querySelectorAll('#trials tbody tr')].map(one => Number(one.cells[1].textContent))"
     seen = looked_at(run_page(facts()), tmp_path, [scores, click, scores, click, scores])
     written, _, up, _, down = seen.answers
     assert written != sorted(written)
