@@ -97,7 +97,7 @@ class PlanModel(ModelAPI):
             raise PrerequisiteError(f"agenttts/{self.model_name}: a plan calls no tools; take them away")
         self._tell_ignored(config)
         problem = self._problem(input)
-        opened = await self._open()
+        opened = await self._opened.get()
         answer = await opened.aanswer(problem, seed=self._seed(problem) + (config.seed or 0))
         return self._output(answer)
 
@@ -121,14 +121,6 @@ class PlanModel(ModelAPI):
         price = usd * 1e6 / output.usage.total_tokens  # one for both kinds, so that the product is the cost
         cost = ModelCost(input=price, output=price, input_cache_write=0, input_cache_read=0)
         return [ServedModelUsage(f"{KEY}/{self.model_name}", output.usage, cost)]
-
-    async def _open(self) -> Any:
-        try:
-            return await self._opened.get()
-        except RuntimeError as error:
-            raise PrerequisiteError(
-                "agenttts runs on asyncio; unset INSPECT_ASYNC_BACKEND, or set it to asyncio"
-            ) from error
 
     def _problem(self, messages: Sequence[ChatMessage]) -> Problem:
         last = messages[-1].metadata if messages else None

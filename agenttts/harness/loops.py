@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from typing import Generic, Protocol, TypeVar
 
+from agenttts.errors import InputError
+
 __all__ = ["PerLoop"]
 
 
@@ -32,9 +34,9 @@ class PerLoop(Generic[T]):
         """Return it.
 
         Raises:
-            RuntimeError: The running event loop is none of asyncio's.
+            InputError: The running event loop is none of asyncio's.
         """
-        loop = asyncio.get_running_loop()
+        loop = _loop()
         if self._held is None or self._loop is not loop:
             held = self._held = self._make()
             self._loop = loop
@@ -48,8 +50,17 @@ class PerLoop(Generic[T]):
         """Close it, where it was made in the running event loop; the next use makes another."""
         keeper, loop = self._keeper, self._loop
         self._held = self._keeper = self._loop = None
-        if keeper is not None and loop is asyncio.get_running_loop():
+        if keeper is not None and loop is _loop():
             await keeper.aclose()
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError as error:  # inside of trio
+        raise InputError(
+            "agenttts runs on asyncio: unset INSPECT_ASYNC_BACKEND, or set it to asyncio"
+        ) from error
 
 
 async def _closed_at_the_end(held: _Closable) -> AsyncGenerator[None, None]:

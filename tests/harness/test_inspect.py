@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("inspect_ai")
 
-from inspect_ai import Task, eval, score  # noqa: A004
+from inspect_ai import Task, eval  # noqa: A004
 from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalLog
@@ -26,7 +26,7 @@ from agenttts.harness.inspect import plan as plan_solver
 from agenttts.harness.inspect import verifier
 from agenttts.pipeline.plan import Plan
 from tests.harness.tasks import readme_command, rows, write_tasks
-from tests.models.local_server import completion, error, local_server
+from tests.models.local_server import Answer, completion, error, local_server
 from tests.tiny_plan import save_tiny_plan, tiny_plan
 
 
@@ -160,6 +160,17 @@ def test_a_provider_that_fails_is_an_error_of_the_sample_and_no_wrong_answer(tmp
     assert log.results.scores[0].scored_samples == 2
 
 
+def test_problems_run_at_once_up_to_the_connections_that_inspect_allows(tmp_path):
+    def slow(body):
+        return Answer(body=completion(body), after_s=0.1)
+
+    with local_server(slow) as server:
+        path = save_tiny_plan(tmp_path, n_solve=1, endpoint=server.url)
+        run(Task(dataset=dataset(9)), f"agenttts/{path}", tmp_path, max_connections=3)
+        assert len(server.bodies) == 18
+        assert server.most_at_once == 3
+
+
 def test_the_conversation_is_read_as_the_fields_say(tmp_path):
     chat = [ChatMessageSystem(content="a system text"), ChatMessageUser(content="a user text")]
     with local_server() as server:
@@ -228,8 +239,7 @@ def test_the_solver_and_the_scorer_are_found_by_name_whatever_the_model_is(tmp_p
     ]
     given = {"plan": str(path)}
     solver = SolverSpec("agenttts/plan", given, given)
-    log = run(Task(dataset=dataset(2)), "none", tmp_path, solver=solver)
-    log = score(log, verifier("numeric"))
+    log = run(Task(dataset=dataset(2), scorer=verifier("numeric")), "none", tmp_path, solver=solver)
     assert log.results.scores[0].metrics["mean"].value == 1
     plan = Plan.load(path)
     assert [bill(sample)["answer"] for sample in log.samples] == [

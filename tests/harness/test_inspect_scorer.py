@@ -118,6 +118,16 @@ def test_a_judge_that_cannot_be_reached_leaves_samples_unscored(tmp_path, monkey
     assert "too long" in log.samples[0].scores["verifier"].explanation
 
 
+def test_a_verifier_card_is_known_by_its_name_and_settings_come_before_its_own(tmp_path, monkeypatch):
+    (tmp_path / "verifiers").mkdir()
+    card = "format: 1\nverifier: {kind: numeric, tolerance: 0.5}\n"
+    (tmp_path / "verifiers" / "about.yaml").write_text(card)
+    monkeypatch.chdir(tmp_path)
+    samples = [Sample(input="?", target="42")]
+    assert values(scored(tmp_path, ["43"], samples, "about")) == [1]
+    assert values(scored(tmp_path, ["43"], samples, "about", tolerance=0.001)) == [0]
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

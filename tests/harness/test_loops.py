@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from agenttts.errors import InputError
 from agenttts.harness.loops import PerLoop
 
 
@@ -40,3 +43,9 @@ async def test_it_may_be_closed_before_and_is_made_anew_then():
     assert await held.get() is not first
     await held.aclose()
     await held.aclose()
+
+
+def test_another_kind_of_event_loop_is_refused_with_the_remedy():
+    getting = PerLoop(Opened).get()
+    with pytest.raises(InputError, match="INSPECT_ASYNC_BACKEND"):  # driven by hand: no loop of asyncio runs
+        getting.send(None)
