@@ -18,12 +18,13 @@ import agenttts
 from agenttts._cli.quoting import forecast
 from agenttts.allocators.base import PlannerCall
 from agenttts.models.base import Message
+from agenttts.study.first_question import QUESTION
 from agenttts.study.opening import study_options
 from agenttts.study.paper_opening import PaperRequest, prepare_paper
 from agenttts.task.first_ways import with_first_ways
 from agenttts.task.task import Task
 from agenttts.testing.planners import Sensible
-from tests.models.local_server import Body, completion, local_server
+from tests.models.local_server import Answer, Body, closed_port_url, completion, error, local_server
 
 LABELS = ["Random", "BO (gp)", "LLM_ZS", "MLCopilot", "AgentHPO", "AgentTTS"]
 N_TEST = 10
@@ -51,7 +52,11 @@ def adviser(task: Task):
     """A scripted planner as a model behind an endpoint."""
     planner = Sensible(forecast(task, study_options(task, allocator="random")).space)
 
-    def answer(body: Body) -> Body:
+    def answer(body: Body) -> Body | Answer:
+        if not body:  # asked for its list of models
+            return Answer(404, {})
+        if said(body) == QUESTION:
+            return completion(body, contents=["yes"])
         messages = tuple(Message(one["role"], one["content"]) for one in body["messages"])
         form = body.get("response_format", {}).get("json_schema", {}).get("schema")
         return completion(body, contents=[planner(PlannerCall(messages, form)).text])
@@ -103,9 +108,10 @@ def six(tmp_path_factory: pytest.TempPathFactory) -> Done:
     with local_server(always=adviser(with_first_ways(Task.load("tiny")))) as server:
         write_planner(folder, server.url)
         first = paper(*arguments, "--yes", cwd=folder, COLUMNS="80")
-        n_asked = len(server.bodies)
+        n_asked = len([body for body in server.bodies if body and said(body) != QUESTION])
+        n_all = len(server.bodies)
         again = paper(*arguments, "--json", cwd=folder)
-        return Done(folder, first, n_asked, again, len(server.bodies) - n_asked)
+        return Done(folder, first, n_asked, again, len(server.bodies) - n_all)
 
 
 def test_six_methods_stand_in_three_tables_of_80_columns(six: Done):
@@ -287,10 +293,11 @@ def said(body: Body) -> str:
     return body["messages"][-1]["content"]
 
 
-def test_test_problems_stay_sealed_until_the_searches_have_ended_and_no_draw_is_bought_twice(tmp_path: Path):
-    def echo(body: Body) -> Body:
-        return completion(body, contents=[said(body).removeprefix("Say ")])
+def echo(body: Body) -> Body | Answer:
+    return completion(body, contents=[said(body).removeprefix("Say ")]) if body else Answer(404, {})
 
+
+def test_test_problems_stay_sealed_until_the_searches_have_ended_and_no_draw_is_bought_twice(tmp_path: Path):
     arguments = [
         "--methods",
         "random,bo",
@@ -318,18 +325,18 @@ def test_test_problems_stay_sealed_until_the_searches_have_ended_and_no_draw_is_
         rest = process.stderr.read()
         assert process.wait(60) == 130
         assert "the same command goes on" in rest
-        assert not any("test-" in said(body) for body in server.bodies)
+        assert not any("test-" in said(body) for body in server.bodies if body)
         done = paper("--task", task, *arguments, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        prompts = [said(body) for body in server.bodies]
+        prompts = [said(body) for body in server.bodies if body]
         first_test = next(i for i, prompt in enumerate(prompts) if "test-" in prompt)
         assert all("test-" in prompt for prompt in prompts[first_test:])
-        draws = Counter((body["model"], said(body), body["seed"]) for body in server.bodies)
+        draws = Counter((body["model"], said(body), body["seed"]) for body in server.bodies if body)
         assert max(draws.values()) == 1
         n = len(server.bodies)
         grown = paper("--task", task, *arguments, "--test-problems", "3", cwd=tmp_path)
         assert grown.returncode == 0, grown.stderr
-        assert len(server.bodies) == n  # three of the six that have been asked
+        assert not any(server.bodies[n:])  # three of the six that have been asked
     result = json.loads((tmp_path / "runs/x/paper.json").read_text())
     assert result["n_test"] == 3
     assert [row["test_score"]["value"] for row in result["methods"]] == [1.0, 1.0]
@@ -341,7 +348,7 @@ def test_money_is_agreed_to_before_it_is_spent_the_test_step_included(tmp_path: 
             tmp_path, server.url, ", price: {input_per_million_usd: 1, output_per_million_usd: 2}"
         )
         done = paper("--task", task, "--methods", "random", "--trials", "4", cwd=tmp_path)
-        assert not server.bodies
+        assert not any(server.bodies)
     assert done.returncode == 2
     text = flat(done.stderr)
     assert "3 studies to run" in text
@@ -353,11 +360,7 @@ def test_what_fails_in_the_test_step_is_told_and_tried_again(tmp_path: Path):
     broken = True
 
     def script(body: Body):
-        from tests.models.local_server import error
-
-        if broken and "test-7" in said(body):
-            return error(400)
-        return completion(body, contents=[said(body).removeprefix("Say ")])
+        return error(400) if body and broken and "test-7" in said(body) else echo(body)
 
     arguments = ["--methods", "random", "--seeds", "1", "--trials", "2", "--jobs", "1", "--out", "x"]
     with local_server(always=script) as server:
@@ -371,5 +374,143 @@ def test_what_fails_in_the_test_step_is_told_and_tried_again(tmp_path: Path):
         n = len(server.bodies)
         again = paper("--task", task, *arguments, "--json", cwd=tmp_path)
         assert again.returncode == 0, again.stderr
-        assert {said(body) for body in server.bodies[n:]} == {"Say test-7"}
+        assert {said(body) for body in server.bodies[n:] if body} == {"Say test-7"}
     assert json.loads(again.stdout)["methods"][0]["test_score"]["value"] == 1.0
+
+
+# --- what is told before anything is paid, and where it ends ------------------------------------------------------------
+
+
+def write_adviser(folder: Path, url: str) -> None:
+    cards = folder / "budgets" / "models"
+    cards.mkdir(parents=True, exist_ok=True)
+    (cards / "mine.yaml").write_text(
+        f"format: 1\nmodels:\n  adviser: {{source: openai, base_url: {url}, max_attempts: 1, "
+        "price: {input_per_million_usd: 1, output_per_million_usd: 4}}\n"
+    )
+
+
+ADVISED = ["--methods", "random,llm_zs", "--seeds", "2", "--trials", "6", "--batch", "3", "--jobs", "1"]
+
+
+def test_a_dead_endpoint_ends_the_command_with_one_line_before_anything_runs(tmp_path: Path):
+    task = write_http_task(tmp_path, closed_port_url())
+    done = paper("--task", task, "--methods", "random,bo", cwd=tmp_path)
+    assert done.returncode == 4
+    assert flat(done.stderr).count("takes no connection") == 1
+    assert "study 1/" not in done.stderr
+    assert not done.stdout
+
+
+def test_a_planner_that_does_not_reply_is_refused_before_any_draw(tmp_path: Path):
+    def unknown(body: Body) -> Answer:
+        return error(404, "The model `adviser` does not exist", code="model_not_found")
+
+    with local_server(always=echo) as server, local_server(always=unknown) as planner:
+        write_adviser(tmp_path, planner.url)
+        task = write_http_task(tmp_path, server.url)
+        done = paper("--task", task, *ADVISED, "--planner", "adviser", "--yes", cwd=tmp_path)
+        assert not any(server.bodies)
+    assert done.returncode == 4
+    text = flat(done.stderr)
+    assert "the planner adviser did not reply to a first question, so nothing was searched" in text
+    assert "does not exist" in text
+    assert f"It is asked at {planner.url}" in text
+    assert "study 1/" not in text
+
+
+def test_a_missing_key_is_told_without_asking_anybody(tmp_path: Path):
+    with local_server(always=echo) as server:
+        write_adviser(tmp_path, "https://planner.invalid/v1, api_key_env: NO_SUCH_KEY")
+        task = write_http_task(tmp_path, server.url)
+        done = paper("--task", task, *ADVISED, "--planner", "adviser", "--yes", cwd=tmp_path)
+        assert not any(server.bodies)
+    assert done.returncode == 4
+    assert flat(done.stderr).count("NO_SUCH_KEY is not set") == 1
+
+
+def test_a_search_whose_planner_gave_nothing_is_marked_and_stands_beside_no_published_figure(tmp_path: Path):
+    def useless(body: Body) -> Body | Answer:
+        return completion(body, contents=["Let me think about that."]) if body else Answer(404, {})
+
+    with local_server(always=echo) as server, local_server(always=useless) as planner:
+        write_adviser(tmp_path, planner.url)
+        task = write_http_task(tmp_path, server.url)
+        task.write_text(task.read_text().replace("name: echo", "name: 2wikimultihopqa"))
+        done = paper("--task", task, *ADVISED, "--planner", "adviser", "--yes", "--out", "x", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^LLM_ZS \(!\) .* -$", done.stdout, re.M)
+    assert re.search(r"^Random .* 0\.66$", done.stdout, re.M)
+    assert re.search(r"^LLM_ZS \(!\) +4 +0 +4 +4 +0 of 12$", done.stdout, re.M)
+    text = flat(done.stdout)
+    assert "LLM_ZS (!): the planner gave 0 of 12 proposals that it was asked for" in text
+    assert "0 brought no reply, and in 4 of 4 rounds it replied with no proposal that could be used" in text
+    result = json.loads((tmp_path / "runs/x/paper.json").read_text())
+    row = result["methods"][1]
+    assert row["planner_gave_nothing"] is True
+    assert row["published"] is None
+    assert row["planner"]["share"]["nothing_usable"] == 4
+    assert "LLM_ZS (!)" in (tmp_path / "runs/x/paper.html").read_text()
+
+
+def test_the_first_search_whose_key_is_refused_ends_the_command(tmp_path: Path):
+    with local_server(always=lambda body: error(401, "bad key") if body else Answer(404, {})) as server:
+        task = write_http_task(tmp_path, server.url)
+        done = paper("--task", task, "--methods", "random,bo", "--jobs", "1", cwd=tmp_path)
+    assert done.returncode == 4
+    assert done.stderr.count("401") == 1
+    assert "the same command goes on" in flat(done.stderr)
+    assert "⏎" not in done.stderr
+    assert not done.stdout
+
+
+# --- what the tables say of themselves -----------------------------------------------------------------------------------
+
+
+def test_longer_prompts_and_models_that_fit_nowhere_are_told(tmp_path: Path):
+    with local_server(always=echo) as server:
+        task = write_http_task(tmp_path, server.url)
+        task.write_text(task.read_text().replace("prefill_tokens: 7", "prefill_tokens: 2"))
+        small = ["--methods", "random", "--seeds", "1", "--trials", "2", "--budget", "0.05"]
+        done = paper("--task", task, *small, "--out", "x", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    text = flat(done.stdout)
+    assert "Prompts are longer than the task says: say 7 tokens, where the task says 2." in text
+    # large: 2 * 4e6 * (7 + 3) FLOPs are 0.08 GFLOPs a sample
+    assert "Never used, for no allocation with them fits 0.05 GFLOPs a problem" in text
+    assert "large in say. The scores are of the pool without them" in text
+    assert json.loads((tmp_path / "runs/x/paper.json").read_text())["pool"]["never_fits"] == ["large in say"]
+
+
+def test_one_search_is_told_as_such_and_a_single_batch_as_no_comparison(tmp_path: Path):
+    with local_server(always=echo) as server:
+        task = write_http_task(tmp_path, server.url)
+        done = paper("--task", task, "--methods", "random", "--seeds", "1", "--trials", "1", cwd=tmp_path)
+    text = flat(done.stdout)
+    assert "1 method, 1 seed each" in text
+    assert "every search ends in its opening" in text
+    assert "There is one search, which arrives at its own best" in text
+    assert "Tried by no search, although they may fit:" in text
+    assert "Differences pair" not in text
+    assert re.search(r"^Random +1 of 1 +1 +[\d.]+", done.stdout, re.M)  # no brackets around one search
+
+
+def test_nothing_arrives_where_the_best_score_is_0_and_methods_that_begin_alike_are_named(tmp_path: Path):
+    def wrong(body: Body) -> Body | Answer:
+        return completion(body, contents=["no"]) if body else Answer(404, {})
+
+    arguments = ["--methods", "random,bo", "--seeds", "3", "--trials", "4", "--batch", "2"]
+    with local_server(always=wrong) as server:
+        task = write_http_task(tmp_path, server.url)
+        done = paper("--task", task, *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "The best search score is 0" in flat(done.stdout)
+    assert re.search(r"^Random +- +-", done.stdout, re.M)
+    with local_server(always=echo) as server:
+        task = write_http_task(tmp_path, server.url)
+        right = paper("--task", task, *arguments, "--out", "y", cwd=tmp_path)
+    text = flat(right.stdout)
+    assert "Random and BO (gp) begin alike: their first batch of 2 is the same random draw" in text
+    assert re.search(r"^Random +3 of 3 +1 \(1 to 1\)", right.stdout, re.M)
+    assert "in brackets the least and the most of the searches" in text
+    assert re.search(r"tell differences of about 0\.\d+ or more from none", text)

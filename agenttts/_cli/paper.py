@@ -8,14 +8,19 @@ import typer
 
 from agenttts._cli.compare import failures_text, quote_studies, watching
 from agenttts._cli.console import clean, fold, print_json, say, say_aside, table
+from agenttts.errors import ProviderError
 from agenttts.pipeline.together import run_now
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from agenttts.pipeline.base import Allocation
     from agenttts.report.paper_report import PaperResult
     from agenttts.study.comparison_workers import WorkerReport
     from agenttts.study.paper_opening import PaperRequest, PaperSetup
     from agenttts.study.paper_tests import TestScore
+    from agenttts.study.planner import PlannerSetup
 
 __all__ = ["run_paper"]
 
@@ -61,10 +66,49 @@ def _search(setup: PaperSetup, seeds: list[int], jobs: int | None, *, yes: bool)
     runs = outcomes(folder, names, seeds, {})
     todo = [run for run in runs if not run.counts]
     n_tested = len(todo) + len(untested(folder, runs, setup.n_test))
+    planner = setup.planner_of([run.allocator for run in todo])
     if n_tested:
+        _require_reachable(setup, planner)
         quote_studies(folder, todo, yes=yes, n_tested=n_tested, n_test=setup.n_test)
+    if planner is not None:
+        _ask_planner(planner)
     with watching(folder, n_done=len(runs) - len(todo), todo=todo) as report:
-        return run_studies(folder, names, seeds, jobs=jobs or cores(), report=report)
+        return run_studies(folder, names, seeds, jobs=jobs or cores(), report=_stopping(report, folder.path))
+
+
+def _require_reachable(setup: PaperSetup, planner: PlannerSetup | None) -> None:
+    from agenttts.study.first_question import require_reachable
+
+    own = {} if planner is None else {planner.card.name: planner.card}
+    run_now(require_reachable({**setup.folder.task.cards, **own}), instead="agenttts paper")
+
+
+def _ask_planner(planner: PlannerSetup) -> None:
+    """See that the planner replies: a search whose planner never does is random search under another name."""
+    from agenttts.study.first_question import ask_planner
+
+    if planner.card.source not in {"openai", "litellm"}:
+        return  # nothing that could be unknown, refuse a key or be down
+    answer = run_now(ask_planner(planner), instead="agenttts paper")
+    tokens = f"{answer.prefill_tokens:,} tokens read and {answer.decode_tokens:,} written"
+    say_aside(
+        fold(f"The planner {clean(planner.card.name)} replies ({tokens} to see that, billed to no search).")
+    )
+
+
+def _stopping(report: Callable[[WorkerReport], None], folder: Path) -> Callable[[WorkerReport], None]:
+    """Return a report that ends the command at the first search whose models cannot be reached: all others would fail alike."""
+
+    def hear(said: WorkerReport) -> None:
+        if said.kind == "failed" and said.exit_code == ProviderError.exit_code:
+            raise ProviderError(
+                f"{said.allocator}, seed {said.seed}: {said.message}\n"
+                f"The other searches would meet the same. What is finished and paid for is kept in {folder}; mend it, and "
+                "the same command goes on."
+            )
+        report(said)
+
+    return hear
 
 
 def _test(setup: PaperSetup, seeds: list[int]) -> tuple[dict[Allocation, TestScore], int]:
@@ -99,17 +143,20 @@ def _as_text(result: PaperResult) -> str:
         blocks.append(failures_text(result.searches))
     blocks += [_line(line) for line in bill_text(result)]
     blocks.append(_line(result.searches.figures_from))
-    blocks.append(f"Page: {result.searches.page}\nBeside it: paper.json, runs.csv, curves.csv")
+    if result.comparison is not None:
+        blocks.append(f"Page: {result.searches.page}\nBeside it: paper.json, runs.csv, curves.csv")
     return "\n\n".join(blocks)
 
 
 def _tables(result: PaperResult) -> list[str]:
-    from agenttts.report.paper_words import difference_table, score_table, search_table
+    from agenttts.report.paper_words import difference_table, planner_table, score_table, search_table
 
     blocks = [_table(score_table(result), right=(1, 2, 4))]
     differences = difference_table(result)
     blocks += [_table(differences, right=(2,))] if differences[1] else []
-    return [*blocks, _table(search_table(result), right=range(3, 9))]
+    blocks.append(_table(search_table(result), right=range(3, 9)))
+    asked = planner_table(result)
+    return [*blocks, *([_table(asked, right=range(1, 6))] if asked[1] else [])]
 
 
 def _table(cells: tuple[list[str], list[list[str]]], *, right: range | tuple[int, ...]) -> str:

@@ -13,6 +13,7 @@ from agenttts.report.paper_words import (
     how_made,
     legend,
     notes_text,
+    planner_table,
     score_table,
     search_table,
 )
@@ -46,6 +47,8 @@ def _tables(result: PaperResult) -> list[str]:
     if differences[1]:
         parts += [f"<h2>Against {escaped(result.reference.label)}</h2>", table(*differences)]
     parts += ["<h2>What the search took to the best found</h2>", table(*search_table(result))]
+    asked = planner_table(result)
+    parts += ["<h2>What the planner gave</h2>", table(*asked)] if asked[1] else []
     return [*parts, *(f'<p class="soft">{escaped(line)}</p>' for line in legend(result))]
 
 

@@ -30,6 +30,8 @@ from agenttts.study.comparison_runs import (
 )
 from agenttts.study.paper import COST_UNITS, PaperRow, PlannerTold, paper_rows
 from agenttts.study.paper_methods import OURS, Method
+from agenttts.study.planner_share import together
+from agenttts.study.pool_use import PoolUse, pool_use
 
 if TYPE_CHECKING:
     from agenttts.pipeline.base import Allocation
@@ -59,6 +61,8 @@ class PaperResult:
     n_test: int
     """Test problems that each distinct allocation was scored on."""
     published: Published | None
+    pool: PoolUse = PoolUse()
+    """What the searches show of the task's pool of models."""
     confidence: float = CONFIDENCE
 
     @property
@@ -107,9 +111,9 @@ def report_paper(
     first = next(iter(records.values()), [])
     searches = _searches(setup, runs, first, target)
     rows = _rows(setup, runs, records, searches.comparison)
-    result = PaperResult(
-        setup, len(seeds), rows, searches, tests, n_test, published(setup.folder.task.file.name)
-    )
+    known = published(setup.folder.task.file.name)
+    pool = _pool(setup, runs)
+    result = PaperResult(setup, len(seeds), rows, searches, tests, n_test, known, pool)
     write_run_tables(searches)
     write_page(setup.folder.path / RESULT_FILE, json.dumps(paper_json(result), indent=2, allow_nan=False))
     write_page(setup.folder.path / PAGE_FILE, paper_page(result))
@@ -191,8 +195,24 @@ def _planner(setup: PaperSetup, runs: Sequence[RunOutcome], contender: str) -> P
     own = [run for run in runs if run.allocator == contender]
     costs = total(run.planner_spent for run in own if run.planner_spent is not None)
     return PlannerTold(
-        sum(run.planner_calls for run in own), sum(run.planner_failed for run in own), costs.usd
+        sum(run.planner_calls for run in own),
+        sum(run.planner_failed for run in own),
+        costs.usd,
+        together(run.share for run in own),
     )
+
+
+def _pool(setup: PaperSetup, runs: Sequence[RunOutcome]) -> PoolUse:
+    """Return what the searches that have a result show of the task's pool."""
+    from agenttts.models.clients import Clients
+    from agenttts.study.events import EVENTS_FILE, fold, read_events
+
+    states = [fold(read_events(run.folder / EVENTS_FILE)[0]) for run in runs if run.has_result]
+    if not states:
+        return PoolUse()
+    task, options = setup.folder.task, next(iter(setup.folder.options.values()))
+    # Clients open no connection before the first draw; only recordings are looked at here.
+    return pool_use(task, options.budget, states, Clients(task.cards).max_recorded)
 
 
 # --- as plain data -----------------------------------------------------------------------------------------------
@@ -217,7 +237,7 @@ def paper_json(result: PaperResult) -> dict[str, Any]:
         "compared_with": result.reference.label,
         "best_search_score": None if comparison is None else comparison.best_known,
         "target": None if comparison is None else comparison.target,
-        "methods": [row.to_json() | {"published": _figure_json(known, row.method)} for row in result.rows],
+        "methods": [row.to_json() | _published_json(known, row) for row in result.rows],
         "missing": [
             {"method": one.label, "allocator": one.contender, "published": _figure_json(known, one)}
             for one in result.setup.missing
@@ -227,8 +247,17 @@ def paper_json(result: PaperResult) -> dict[str, Any]:
         "searches": [_search_json(result, run) for run in result.searches.runs],
         "spent_as_if_alone": cost_to_json(result.searches.spent),
         "really_paid": cost_to_json(result.searches.paid),
+        "pool": result.pool.to_json(),
         "notes": notes_text(result),
         "how_made": [*legend(result), *how_made(result)],
+    }
+
+
+def _published_json(known: Published | None, row: PaperRow) -> dict[str, Any]:
+    """Return what is printed of the method, or nothing where the row is no search of it."""
+    return {
+        "planner_gave_nothing": row.is_filled,
+        "published": None if row.is_filled else _figure_json(known, row.method),
     }
 
 

@@ -20,6 +20,7 @@ from agenttts.budgets.cost import Unit
 from agenttts.study.comparison_statistics import Estimate, holm, mean_estimate, median_estimate
 from agenttts.study.crossed import CrossedMean, crossed_mean
 from agenttts.study.paper_methods import Method
+from agenttts.study.planner_share import PlannerShare
 
 if TYPE_CHECKING:
     from agenttts.study.comparison_values import RunRecord
@@ -53,6 +54,8 @@ class PlannerTold:
     failed: int
     usd: float | None
     """`None`: its card tells no price."""
+    share: PlannerShare = PlannerShare()
+    """What came of it."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,11 @@ class PaperRow:
     """`None` where none is asked."""
     missing: str = ""
     """Why it was not run; empty where it was."""
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether its planner gave none of the proposals that it was asked for: then it is no search of this method."""
+        return self.planner is not None and self.planner.share.due > 0 and self.planner.share.given == 0
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; JSON has no infinity, so "never" is null beside `n_reached`."""

@@ -18,10 +18,11 @@ from agenttts.study.paper_methods import BATCH, N_SEARCH, N_SEEDS, N_TEST, N_TRI
 from agenttts.task.first_ways import with_fewer_search_problems, with_first_ways
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from agenttts.budgets.cost import Budget
     from agenttts.study.comparison_folder import ComparisonFolder
+    from agenttts.study.planner import PlannerSetup
     from agenttts.task.task import Task
 
 __all__ = ["PaperRequest", "PaperSetup", "prepare_paper"]
@@ -79,6 +80,21 @@ class PaperSetup:
     def concurrency(self) -> int:
         """Problems worked on at a time."""
         return next(iter(self.folder.options.values())).concurrency
+
+    def planner_of(self, contenders: Iterable[str]) -> PlannerSetup | None:
+        """Return the planner that some of these ask, set up as the first of them has it; `None`: none asks one."""
+        from agenttts.study.planner import PlannerSetup
+
+        for options in (self.folder.options[name] for name in contenders):
+            if options.planner is not None:
+                return PlannerSetup.of(
+                    options.planner,
+                    self.folder.task.file.planner,
+                    budget=None,
+                    deadline_s=options.planner_deadline_s,
+                    seed=options.seed,
+                )
+        return None
 
 
 def prepare_paper(request: PaperRequest) -> PaperSetup:
@@ -163,6 +179,12 @@ def _notes(request: PaperRequest, loaded: Task, task: Task) -> list[str]:
     if request.data is not None:
         notes.append(
             f"Problems are those of --data {request.data}, not the task's own: figures of others say nothing of them."
+        )
+    if request.n_trials <= request.batch:
+        notes.append(
+            f"{request.n_trials} {'trial fits' if request.n_trials == 1 else 'trials fit'} into one batch of "
+            f"{request.batch}: every search ends in its opening, before its method has chosen anything by a score. To compare "
+            "methods give several batches, e.g. with a smaller --batch."
         )
     wanted = request.n_test
     if wanted is not None and task.n_test is not None and wanted > task.n_test:
