@@ -28,7 +28,6 @@ ROWS_PER_LABEL = 3
 LONGEST_SHORT = 80
 """Characters, on average, of answers that are compared whole."""
 SHOWN = 40
-ANSWER_LINE = r"(?i)answer\s*:\s*(.+)"
 
 
 @dataclass(frozen=True)
@@ -303,7 +302,7 @@ def _short() -> Kind:
     return Kind(
         "text",
         f"gold answers are short texts (at most {LONGEST_SHORT} characters on average)",
-        parse={"rule": "regex", "pattern": ANSWER_LINE},
+        parse="short_answer",
         verifier="exact",
         select=VOTES,
         ask="Think step by step. End with a line `Answer: ...` that holds the answer alone, as short as it can be.",

@@ -92,8 +92,8 @@ LETTERS = [{"question": f"(A) one (B) two? {i}", "answer": "AB"[i % 2]} for i in
         (MATH, "problem", "solution", "math", "boxed", "math"),
         (MMLU, "question", "answer", "choice", "choice", "choice"),
         (ARC, "question", "answerKey", "choice", "choice", "choice"),
-        (TRIVIA, "question", "answer.value", "text", "regex", "exact"),
-        (SQUAD, "question", "answers.text", "text", "regex", "exact"),
+        (TRIVIA, "question", "answer.value", "text", "short_answer", "exact"),
+        (SQUAD, "question", "answers.text", "text", "short_answer", "exact"),
         (MBPP, "text", "test_list", "code", "code_block", "code"),
         (HUMANEVAL, "prompt", "test", "code", "code_block", "code"),
         (SENTIMENT, "text", "label", "choice", "choice", "choice"),
@@ -203,3 +203,13 @@ def test_two_fields_of_strange_names_are_told_apart_by_their_length() -> None:
 def test_the_question_cannot_be_the_answer() -> None:
     with pytest.raises(InputError, match="the right answer stands there, too"):
         guessed(LETTERS, question="question", gold="question")
+
+
+def test_what_the_prompt_asks_for_is_what_the_rule_reads() -> None:
+    from agenttts.pipeline.parsing import make_parser
+    from agenttts.task.schema import ParseBlock
+
+    replies = {"text": "I think so.\nAnswer: King 3", "number": "So it is\n42", "choice": "Hence\nAnswer: B"}
+    for rows, wanted in ((TRIVIA, "King 3"), (GSM8K, "42"), (LETTERS, "B")):
+        kind = guessed(rows)[1]
+        assert make_parser(ParseBlock.model_validate(kind.parse)).parse(replies[kind.name]).answer == wanted
