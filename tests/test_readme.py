@@ -138,6 +138,7 @@ def test_the_first_result_is_a_real_one_of_the_first_command():
         "spent",
         "draws",
         "plan",
+        "report",
     ):
         assert re.search(rf"^{label} ", result, re.MULTILINE), label
         assert f"**{label}" in README
