@@ -417,6 +417,7 @@ def test_a_planner_that_does_not_reply_is_refused_before_any_draw(tmp_path: Path
     assert "does not exist" in text
     assert f"It is asked at {planner.url}" in text
     assert "study 1/" not in text
+    assert not list((tmp_path / "runs").iterdir())  # so that the same can be begun with another planner
 
 
 def test_a_missing_key_is_told_without_asking_anybody(tmp_path: Path):

@@ -67,11 +67,15 @@ def _search(setup: PaperSetup, seeds: list[int], jobs: int | None, *, yes: bool)
     todo = [run for run in runs if not run.counts]
     n_tested = len(todo) + len(untested(folder, runs, setup.n_test))
     planner = setup.planner_of([run.allocator for run in todo])
-    if n_tested:
-        _require_reachable(setup, planner)
-        quote_studies(folder, todo, yes=yes, n_tested=n_tested, n_test=setup.n_test)
-    if planner is not None:
-        _ask_planner(planner)
+    try:
+        if n_tested:
+            _require_reachable(setup, planner)
+            quote_studies(folder, todo, yes=yes, n_tested=n_tested, n_test=setup.n_test)
+        if planner is not None:
+            _ask_planner(planner)
+    except BaseException:
+        setup.forget_unused()
+        raise
     with watching(folder, n_done=len(runs) - len(todo), todo=todo) as report:
         return run_studies(folder, names, seeds, jobs=jobs or cores(), report=_stopping(report, folder.path))
 

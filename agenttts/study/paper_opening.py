@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agenttts.errors import InputError
+from agenttts.study.comparison_folder import COMPARISON_FILE
 from agenttts.study.comparison_opening import ComparisonRequest, prepare_comparison
 from agenttts.study.opening import load_task, unit_of
 from agenttts.study.paper_methods import BATCH, N_SEARCH, N_SEEDS, N_TEST, N_TRIALS, Method, read_methods
@@ -80,6 +81,13 @@ class PaperSetup:
     def concurrency(self) -> int:
         """Problems worked on at a time."""
         return next(iter(self.folder.options.values())).concurrency
+
+    def forget_unused(self) -> None:
+        """Remove a folder in which nothing was begun but the folder, so that a refused start binds no later one."""
+        kept = list(self.folder.path.iterdir())
+        if [file.name for file in kept] == [COMPARISON_FILE]:
+            kept[0].unlink()
+            self.folder.path.rmdir()
 
     def planner_of(self, contenders: Iterable[str]) -> PlannerSetup | None:
         """Return the planner that some of these ask, set up as the first of them has it; `None`: none asks one."""
