@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -23,7 +24,10 @@ __all__ = ["OtelTracing", "provider_of"]
 
 def provider_of(exporter: str) -> TracerProvider:
     """Return a provider that sends spans in batches to `otlp` or writes them to the `console`."""
-    provider = TracerProvider(resource=Resource.create({"service.name": "agenttts"}))
+    named = os.environ.get("OTEL_SERVICE_NAME") or "service.name" in os.environ.get(
+        "OTEL_RESOURCE_ATTRIBUTES", ""
+    )
+    provider = TracerProvider(resource=Resource.create({} if named else {"service.name": "agenttts"}))
     provider.add_span_processor(BatchSpanProcessor(_exporter(exporter)))
     return provider
 

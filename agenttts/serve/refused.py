@@ -12,12 +12,14 @@ from typing import Any
 from agenttts.errors import (
     AgentTTSError,
     AuthenticationError,
+    CardError,
     EndpointDownError,
     InputError,
     ProviderError,
     RateLimitedError,
     RecordedMissError,
     RequestRefusedError,
+    TrustError,
 )
 from agenttts.models.failures import clean
 from agenttts.pipeline.pipeline import StageFailedError
@@ -95,7 +97,8 @@ def refusal_of(error: Exception, stage: str = "") -> Refused:
     message = f"{where}{clean(str(error))}"
     if isinstance(error, PromptRenderError):
         return Refused(f"the plan does not fit this problem: {message}", code="misfit", stage=stage)
-    if isinstance(error, RecordedMissError | InputError):
+    of_server = isinstance(error, CardError | TrustError)
+    if isinstance(error, RecordedMissError | InputError) and not of_server:
         return Refused(message, code=_word(error), stage=stage)
     if isinstance(error, AgentTTSError):
         return Refused(message, status=500, code=_word(error), reason="internal", stage=stage)

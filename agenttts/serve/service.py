@@ -224,6 +224,9 @@ class Service:
         task = asyncio.create_task(self._pass(job, turn))
         self._passes.add(task)
         task.add_done_callback(self._passes.discard)
+        task.add_done_callback(
+            lambda _: turn.leave()
+        )  # one that is cancelled before it began has no `finally`
         gone = asyncio.create_task(_gone(http))
         try:
             if job.asked.stream:

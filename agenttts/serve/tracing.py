@@ -20,6 +20,7 @@ from agenttts.serve.bill import Call
 __all__ = ["Span", "Tracing", "exporter_wanted", "tracing_of"]
 
 EXPORTERS = ("otlp", "console")
+PROTOCOL = "http/protobuf"
 PROVIDERS = {"openai": "openai", "tiny": "agenttts"}
 """Source of a card -> `gen_ai.provider.name`; of litellm what its name says."""
 
@@ -86,6 +87,9 @@ def tracing_of(environment: Mapping[str, str], cards: Mapping[str, ModelCard]) -
     named = environment.get("OTEL_TRACES_EXPORTER", "").strip().lower() or "otlp"
     if named not in EXPORTERS:
         raise InputError(f"OTEL_TRACES_EXPORTER={named}: expected one of {', '.join(EXPORTERS)}, none")
+    protocol = environment.get("OTEL_EXPORTER_OTLP_PROTOCOL", "").strip().lower()
+    if protocol not in {"", PROTOCOL}:
+        raise InputError(f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol}: spans are sent by {PROTOCOL} alone")
     return OtelTracing(provider_of(named), cards)
 
 

@@ -11,6 +11,7 @@ from openai import InternalServerError
 from agenttts.budgets.cost import Budget, Unit
 from agenttts.errors import (
     AuthenticationError,
+    CardError,
     EndpointDownError,
     NotServedError,
     ProviderUnavailableError,
@@ -41,6 +42,7 @@ MESSAGES = [{"role": "user", "content": QUESTION}]
         (NotServedError("x"), 502, False),
         (RecordedMissError("x"), 400, False),
         (StoreError("x"), 500, False),
+        (CardError("x"), 500, False),
         (ValueError("a prompt"), 500, False),
     ],
 )

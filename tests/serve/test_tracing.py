@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client.parser import text_string_to_metric_families
 
 from agenttts.errors import InputError
-from agenttts.serve.otel import OtelTracing
+from agenttts.serve.otel import OtelTracing, provider_of
 from agenttts.serve.tracing import Tracing, exporter_wanted, tracing_of
 from tests.scripted_server import Asked, Reply
 from tests.serve.conftest import NAME, Served, plan_at, script, serving, serving_on
@@ -83,6 +83,28 @@ def test_spans_are_made_where_the_usual_variables_ask_for_them(environment, want
 def test_an_unknown_exporter_is_refused():
     with pytest.raises(InputError, match="OTEL_TRACES_EXPORTER=zipkin: expected one of otlp, console"):
         tracing_of({"OTEL_TRACES_EXPORTER": "zipkin"}, {})
+
+
+def test_a_protocol_that_is_not_spoken_is_refused():
+    environment = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+    with pytest.raises(InputError, match="http/protobuf alone"):
+        tracing_of(environment, {})
+
+
+@pytest.mark.parametrize(
+    ("variables", "name"),
+    [
+        ({}, "agenttts"),
+        ({"OTEL_SERVICE_NAME": "mine"}, "mine"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=ours"}, "ours"),
+    ],
+)
+def test_the_name_of_the_service_may_be_set(monkeypatch, variables, name):
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    provider = provider_of("console")
+    assert provider.resource.attributes["service.name"] == name
+    provider.shutdown()
 
 
 def test_metrics_count_tokens_cost_and_calls_by_stage(tmp_path: Path, backend):
