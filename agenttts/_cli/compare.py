@@ -44,6 +44,8 @@ def run_compare(
     as_json: bool,
 ) -> None:
     """Carry out the command; end with the exit code of the first study that failed, or of a search budget reached."""
+    from agenttts.models.probe import require_answering
+    from agenttts.pipeline.together import run_now
     from agenttts.report.comparison_report import asked_text, read_truth, report_comparison
     from agenttts.study.comparison_opening import cores, prepare_comparison
     from agenttts.study.comparison_runs import outcomes, run_studies
@@ -54,7 +56,13 @@ def run_compare(
     if truths is not None:
         check_truth(truths, folder.task)
     names, seeds = request.names, list(range(request.n_seeds))
-    todo = [run for run in outcomes(folder, names, seeds, {}) if not run.counts]
+    runs = outcomes(folder, names, seeds, {})
+    todo = [run for run in runs if not run.counts]
+    if not any(run.n_trials for run in runs):
+        # Later on, each study looks before it draws what the pool lacks: what is paid for needs no server.
+        run_now(
+            require_answering(folder.task.cards.values(), folder.task.card_files), instead="agenttts compare"
+        )
     if todo:
         if truths is not None:
             _tell_lacking(folder, truths)
@@ -212,7 +220,7 @@ class _PlainReports:
         if report.kind == "trial":
             return
         self._n_done += 1
-        why = f": {clean(report.message)}" if report.message else ""
+        why = f": {clean(_one_line(report.message))}" if report.message else ""
         name = clean(report.allocator)
         say_aside(f"study {self._n_done}/{self._n_all}: {name}, seed {report.seed}, {report.kind}{why}")
 
@@ -289,7 +297,7 @@ def failures_text(result: ComparisonResult) -> str:
     missing = [run for run in result.runs if not run.has_result]
     lines = [
         fold(
-            clean(why_text(run), limit=400),
+            clean(_one_line(why_text(run)), limit=400),
             first=f"{clean(run.allocator)}, seed {run.seed}: ",
             rest="    ",
         )
@@ -300,6 +308,11 @@ def failures_text(result: ComparisonResult) -> str:
     resumable = any(not run.counts for run in missing)
     again = " (the same command goes on with those that did not come to their end)" if resumable else ""
     return "\n".join([f"Without a result{again}:", *lines])
+
+
+def _one_line(message: str) -> str:
+    """Return an error of several lines, what is wrong and how to mend it, as one."""
+    return " ".join(message.split())
 
 
 def comparison_json(result: ComparisonResult, asked: str) -> dict[str, Any]:

@@ -89,7 +89,9 @@ EndpointOption = Annotated[
     str | None,
     typer.Option(
         metavar="URL",
-        help="Take every model from this OpenAI-compatible base URL. It is sent the key of OPENAI_API_KEY (or of the card's api_key_env), if set.",
+        help="Ask the models of stages at this OpenAI-compatible base URL. It is sent the key of OPENAI_API_KEY (or of the "
+        "card's api_key_env), if set. Models that score or select, and the planner, stay where their cards say: to move "
+        "one, give it a card of your own with another base_url.",
     ),
 ]
 SourceOption = Annotated[

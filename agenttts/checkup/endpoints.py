@@ -13,6 +13,7 @@ from agenttts.checkup.base import Finding, Verdict
 from agenttts.errors import AuthenticationError, NotServedError, ProviderError
 from agenttts.models.listing import Listing, fetch_listing
 from agenttts.models.openai_client import api_key, base_url_of, without_secrets
+from agenttts.models.probe import has_address
 from agenttts.task.reading import nearest
 
 __all__ = ["Place", "look_at", "only_asked", "places_of"]
@@ -44,7 +45,7 @@ def places_of(cards: Mapping[str, ModelCard]) -> list[Place]:
     """Return the addresses that cards are served from; litellm's own providers have none that could be asked."""
     found: dict[str, list[ModelCard]] = {}
     for card in cards.values():
-        if card.source in {"openai", "embedding", "reward"} or (card.source == "litellm" and card.base_url):
+        if has_address(card):
             found.setdefault(_list_url(card), []).append(card)
     return [Place(url, tuple(named)) for url, named in found.items()]
 

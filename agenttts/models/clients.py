@@ -16,6 +16,7 @@ from agenttts.models.embedding_client import address_of as embedding_address
 from agenttts.models.embedding_client import embedding_client, embedding_of
 from agenttts.models.limits import Endpoint
 from agenttts.models.openai_client import OpenAITransport, base_url_of, without_secrets
+from agenttts.models.probe import Probe
 from agenttts.models.provider import ProviderClient
 from agenttts.models.recorded import RecordedClient, load_recording
 from agenttts.models.retry import ClientEvent
@@ -85,9 +86,15 @@ class Clients:
     """One per run and event loop; owns all connections."""
 
     def __init__(
-        self, cards: Mapping[str, ModelCard], *, on_event: Callable[[ClientEvent], None] | None = None
+        self,
+        cards: Mapping[str, ModelCard],
+        *,
+        on_event: Callable[[ClientEvent], None] | None = None,
+        probe: Probe | None = None,
     ) -> None:
+        """Prepare for draws of `cards`; `probe` looks before the first of them whether anybody answers."""
         self._cards = dict(cards)
+        self._probe = probe
         self._on_event = on_event
         self._clients: dict[str, ModelClient] = {}
         self._open: list[_Closable] = []
@@ -120,6 +127,15 @@ class Clients:
         place = f"{stage}/{problem_id}" if recorded else ""
         return Request(model, self._names[model], tuple(messages), sampling, stage, problem_id, place)
 
+    async def ready(self) -> None:
+        """Wait until it is known that whatever will be asked takes connections; to be awaited before each draw.
+
+        Raises:
+            EndpointDownError: Nobody answers at an address.
+        """
+        if self._probe is not None:
+            await self._probe()
+
     def client(self, model: str) -> ModelClient:
         """Return the client of a model; the same one each time.
 
@@ -146,6 +162,8 @@ class Clients:
 
     async def aclose(self) -> None:
         """Close all connections."""
+        if self._probe is not None:
+            await self._probe.aclose()
         self._clients.clear()
         while self._open:
             client = self._open.pop()

@@ -114,6 +114,7 @@ class StoredSampler:
         missing = _missing({sample.index for sample in held}, n)
         if not missing:
             return held
+        await self._clients.ready()
         meter = StoringMeter(self._store, self._ledger, request, self._study_id, purpose)
         try:
             client = self._clients.client(request.model)

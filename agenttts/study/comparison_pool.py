@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from agenttts.study.session import Session, open_session
 if TYPE_CHECKING:
     from agenttts.budgets.cards import ModelCard
     from agenttts.budgets.cost import Budget
+    from agenttts.models.probe import Probe
     from agenttts.models.retry import ClientEvent
     from agenttts.store.base import SampleStore
     from agenttts.study.planner import PlannerSetup
@@ -72,9 +73,12 @@ class PooledSessions:
         pool = DrawPool(store, self._payer, claims)
 
         def make_clients(
-            cards: Mapping[str, ModelCard], *, on_event: Callable[[ClientEvent], None] | None = None
+            cards: Mapping[str, ModelCard],
+            *,
+            on_event: Callable[[ClientEvent], None] | None = None,
+            probe: Probe | None = None,
         ) -> Clients:
-            return PooledClients(cards, pool, on_event=on_event)
+            return PooledClients(cards, pool, on_event=on_event, probe=probe)
 
         try:
             async with open_session(
@@ -101,17 +105,35 @@ class PooledClients(Clients):
         pool: DrawPool,
         *,
         on_event: Callable[[ClientEvent], None] | None = None,
+        probe: Probe | None = None,
     ) -> None:
-        super().__init__(cards, on_event=on_event)
+        super().__init__(cards, on_event=on_event, probe=probe)
         self._pool = pool
         self._pooled: dict[str, PooledClient] = {}
 
     def client(self, model: str) -> ModelClient:
         """Return the client of a model; the provider's own is made when the pool lacks a draw."""
         if model not in self._pooled:
-            inner = super().client
-            self._pooled[model] = PooledClient(self._card(model), lambda: inner(model), self._pool)
+            inner, ready = super().client, super().ready
+            self._pooled[model] = PooledClient(
+                self._card(model), lambda: _Readied(inner(model), ready), self._pool
+            )
         return self._pooled[model]
+
+    async def ready(self) -> None:
+        """Nothing: what the pool holds needs no server."""
+
+
+@dataclass(frozen=True)
+class _Readied:
+    """A client that draws once it is known that whatever will be asked takes connections."""
+
+    inner: ModelClient
+    ready: Callable[[], Awaitable[None]]
+
+    async def draw(self, request: Request, first: int, n: int, meter: Meter | None = None) -> list[Sample]:
+        await self.ready()
+        return await self.inner.draw(request, first, n, meter)
 
 
 class PooledClient:

@@ -5,7 +5,7 @@ How one allocation runs on many problems lives in `agenttts.study.evaluate`, whi
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -19,6 +19,7 @@ from agenttts.study.events import EVENTS_FILE
 from agenttts.study.figures import Figure, measure_figures, stage_figures
 from agenttts.study.statistics import Interval, mean_interval
 from agenttts.study.study import PLAN_FILE, RUNS
+from agenttts.task.naming import asked_models
 from agenttts.task.reading import nearest
 
 if TYPE_CHECKING:
@@ -145,7 +146,8 @@ async def score_plan(
     """
     task = plan.task
     problems = (task.test() if split == "test" else task.search)[:n]
-    async with drawing(task, store_url, f"evaluate-{task.digest[:16]}") as (
+    asked = asked_models(task.file, plan.allocation)
+    async with drawing(task, store_url, f"evaluate-{task.digest[:16]}", asked) as (
         clients,
         sampler,
         cost_model,
@@ -222,21 +224,30 @@ def share_of(plan: Plan, budget: Budget | None) -> float:
 
 @asynccontextmanager
 async def drawing(
-    task: Task, store_url: str, payer: str
+    task: Task, store_url: str, payer: str, asked: Container[str] | None = None
 ) -> AsyncIterator[tuple[Clients, StoredSampler, CostModel, SpendingLedger]]:
-    """Give all that draws samples of a task's models, billed in the store to `payer`, and let go of it afterwards."""
+    """Give all that draws samples of a task's models, billed in the store to `payer`, and let go of it afterwards.
+
+    Args:
+        task: Whose models.
+        store_url: Where draws are kept.
+        payer: Whom they are billed to.
+        asked: Cards that somebody must answer for before the first draw; `None`: all.
+    """
     from agenttts.budgets.cost_model import CostModel
     from agenttts.budgets.ledger import SpendingLedger
     from agenttts.models.clients import Clients
+    from agenttts.models.probe import Probe
     from agenttts.models.sampler import StoredSampler
     from agenttts.store.sql import open_store
 
+    probed = [card for name, card in task.cards.items() if asked is None or name in asked]
     cost_model = CostModel(task.cards)
     ledger = SpendingLedger(cost_model, None)
     async with AsyncExitStack() as stack:
         store = open_store(store_url)
         stack.push_async_callback(store.aclose)
-        clients = Clients(task.cards)
+        clients = Clients(task.cards, probe=Probe(probed, task.card_files))
         stack.push_async_callback(clients.aclose)
         yield (
             clients,

@@ -99,6 +99,7 @@ async def open_session(
     from agenttts.budgets.cost_model import CostModel
     from agenttts.budgets.ledger import SpendingLedger
     from agenttts.models.clients import Clients
+    from agenttts.models.probe import Probe
     from agenttts.models.sampler import StoredSampler
     from agenttts.pipeline.pipeline import Pipeline
     from agenttts.store.sql import open_store
@@ -116,12 +117,14 @@ async def open_session(
 
     own = {} if planner is None else {planner.card.name: planner.card}
     cost_model = CostModel({**task.cards, **own})
+    # Not of the planner: a search goes on without one that is down.
+    probe = Probe(task.cards.values(), task.card_files)
     async with aclosing(open_store(store_url)) as store:
         paid = await store.paid(study_id)
         # A planner that is not asked costs nothing, whatever its card lacks.
         ledger = SpendingLedger(cost_model, cap, paid, nothing=CostModel(task.cards).nothing())
         async with (
-            aclosing((make_clients or Clients)(task.cards, on_event=tell)) as clients,
+            aclosing((make_clients or Clients)(task.cards, on_event=tell, probe=probe)) as clients,
             aclosing(Clients(own, on_event=tell)) as advisers,
         ):
             sampler = StoredSampler(clients, store, ledger, study_id)
@@ -150,4 +153,7 @@ def _planner_side(asker: Asker, ledger: SpendingLedger) -> dict[str, Any]:
 
 
 def _words(event: ClientEvent) -> str:
-    return event.message or f"{event.model}: {event.cause}, next attempt in {event.wait_s:.0f} s"
+    return (
+        event.message
+        or f"{event.model}: {event.cause.replace('_', ' ')}, next attempt in {event.wait_s:.0f} s"
+    )

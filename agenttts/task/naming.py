@@ -12,10 +12,11 @@ from agenttts.task.reading import Loc
 from agenttts.task.ways import SelectBlock, VerifierBlock
 
 if TYPE_CHECKING:
+    from agenttts.pipeline.base import Allocation
     from agenttts.task.drafts import Draft
     from agenttts.task.schema import TaskFile
 
-__all__ = ["in_mode", "named_cards", "named_models", "only_scoring", "verifier_blocks"]
+__all__ = ["asked_models", "in_mode", "named_cards", "named_models", "only_scoring", "verifier_blocks"]
 
 
 def verifier_blocks(draft: Draft | TaskFile) -> Iterator[tuple[Loc, VerifierBlock]]:
@@ -68,6 +69,23 @@ def only_scoring(draft: Draft | TaskFile) -> frozenset[str]:
 
 def _scores(at: Loc) -> bool:
     return at[0] in {"score", "measures"} or at[2] == "score"
+
+
+def asked_models(file: TaskFile, allocation: Allocation) -> frozenset[str]:
+    """Return the cards that are asked when problems take an allocation, and when their outputs are scored."""
+    asked = {choice.model for choice in allocation.choices}
+    asked |= {verifier.model or TINY_PRM for at, verifier in verifier_blocks(file) if at[2:3] != ("select",)}
+    for choice in allocation.choices:
+        ways = file.stages[choice.stage].ways if choice.n_samples > 1 else ()
+        asked.update(*(_of_chosen(way) for way in ways if way.name == choice.select))
+    return frozenset(asked)
+
+
+def _of_chosen(way: SelectBlock) -> Iterator[str]:
+    """Yield the cards that a way asks beside the stage's model."""
+    yield from (verifier.model or TINY_PRM for _, verifier in _of_way(way))
+    named = (way.model, None if way.critic is None else way.critic.model)
+    yield from (model for model in (*named, *(way.to or ())) if model is not None)
 
 
 def in_mode(card: ModelCard, mode: str) -> ModelCard:
