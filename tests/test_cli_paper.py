@@ -397,7 +397,7 @@ def test_a_dead_endpoint_ends_the_command_with_one_line_before_anything_runs(tmp
     task = write_http_task(tmp_path, closed_port_url())
     done = paper("--task", task, "--methods", "random,bo", cwd=tmp_path)
     assert done.returncode == 4
-    assert flat(done.stderr).count("takes no connection") == 1
+    assert flat(done.stderr).count("nobody answers at") == 1
     assert "study 1/" not in done.stderr
     assert not done.stdout
 

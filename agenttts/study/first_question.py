@@ -7,16 +7,16 @@ to no search.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from agenttts.allocators.base import PlannerAnswer, PlannerCall
 from agenttts.budgets.cost import Cost
-from agenttts.checkup.endpoints import Place, places_of
-from agenttts.errors import EndpointDownError, ProviderError
+from agenttts.errors import ProviderError
 from agenttts.models.base import Message
+from agenttts.models.openai_client import api_key, base_url_of, without_secrets
+from agenttts.models.probe import has_address, require_answering
 
 if TYPE_CHECKING:
     from agenttts.budgets.cards import ModelCard
@@ -24,40 +24,20 @@ if TYPE_CHECKING:
 
 __all__ = ["ask_planner", "require_reachable"]
 
-TIMEOUT_S = 10.0
 QUESTION = "Reply with the word yes."
 
 
-async def require_reachable(cards: Mapping[str, ModelCard], *, timeout_s: float = TIMEOUT_S) -> None:
-    """Check that every key is set and every address takes a connection; nothing is paid.
-
-    Lists of models are asked for, but what they hold is not judged: some servers have none, or list other names than they
-    serve.
+async def require_reachable(cards: Mapping[str, ModelCard]) -> None:
+    """Check that every key is set and every address takes connections; nothing is asked and nothing paid.
 
     Raises:
         AuthenticationError: A key is not set.
-        EndpointDownError: Nobody listens at an address.
+        EndpointDownError: Nobody answers at an address.
     """
-    await asyncio.gather(*(_require(place, timeout_s) for place in places_of(cards)))
-
-
-async def _require(place: Place, timeout_s: float) -> None:
-    import httpx2
-
-    from agenttts.models.listing import fetch_listing
-    from agenttts.models.openai_client import api_key
-
-    key = api_key(place.asked_for)
-    try:
-        await fetch_listing(place.url, key, timeout_s=timeout_s)
-    except ProviderError as error:
-        if isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout):
-            names = ", ".join(card.name for card in place.cards)
-            raise EndpointDownError(
-                f"{place.shown} takes no connection, and {names} would be asked there. Start the server, or name another "
-                "address with --endpoint or `base_url` on the card",
-                endpoint=place.shown,
-            ) from error
+    for card in cards.values():
+        if has_address(card):
+            api_key(card)
+    await require_answering(cards.values())
 
 
 async def ask_planner(setup: PlannerSetup) -> PlannerAnswer:
@@ -77,8 +57,6 @@ async def ask_planner(setup: PlannerSetup) -> PlannerAnswer:
 
 
 def _hint(card: ModelCard) -> str:
-    from agenttts.models.openai_client import base_url_of, without_secrets
-
     if card.source != "openai":
         return ""
     return (
