@@ -1,13 +1,15 @@
-"""Refresh what commands print on the pages of docs/: each block after `<!-- output -->` is what came before it printed.
+"""Refresh what the pages of docs/ show: the output of commands, and the files of docs/examples/.
 
-    python tools/docs_outputs.py                  # all pages with such blocks, in the checkout
+    python tools/docs_outputs.py                  # all pages, in the checkout
     python tools/docs_outputs.py docs/tutorial.md
 
-The tests run the same pages and compare the labels of the lines; figures may differ a little from machine to machine.
+A block after `<!-- output -->` becomes what the block before it printed, one after `<!-- file: NAME.py -->` the example of
+that name. The tests run the same pages and compare the labels of the lines; figures may differ a little from machine to machine.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -22,6 +24,15 @@ from tests.documentation.running import Reader  # noqa: E402 - found through the
 from tests.snippets import Block, blocks  # noqa: E402
 
 MARK = "<!-- output -->\n```text\n"
+EXAMPLE = re.compile(r"(<!-- file: \S*?(\w+\.py) -->\n```python\n)(.*?)(^```$)", re.DOTALL | re.MULTILINE)
+
+
+def with_examples(text: str) -> str:
+    """Return a page with the examples as they are now."""
+    files = {
+        path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "examples").glob("*.py")
+    }
+    return EXAMPLE.sub(lambda found: found[1] + files.get(found[2], found[3]) + found[4], text)
 
 
 def refreshed(text: str) -> str:
@@ -50,9 +61,11 @@ def main() -> None:
     """Refresh the pages that are named, or all."""
     named = [Path(name) for name in sys.argv[1:]] or sorted((ROOT / "docs").rglob("*.md"))
     for page in named:
-        text = page.read_text(encoding="utf-8")
-        if MARK in text:
-            page.write_text(refreshed(text), encoding="utf-8")
+        old = page.read_text(encoding="utf-8")
+        new = with_examples(old)
+        new = refreshed(new) if MARK in new else new
+        if new != old:
+            page.write_text(new, encoding="utf-8")
             print(page)
 
 

@@ -75,12 +75,6 @@ def test_the_names_that_the_package_promises_are_described(site: Path):
     assert "Search for the allocation that scores best within a budget" in text
 
 
-def test_example_files_are_shown_whole(site: Path):
-    shown = re.sub(r"<[^>]+>", "", (site / "extending" / "allocator.html").read_text(encoding="utf-8"))
-    assert "class HillClimb" in shown
-    assert "--8<--" not in shown
-
-
 SEARCH = """(async () => {
     const query = document.querySelector("[data-md-component=search-query]");
     document.getElementById("__search").click();
