@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import time
@@ -130,6 +131,21 @@ def test_a_comparison_gets_its_page_again_from_its_folder_alone(recorded_task: P
     assert "within 0.01 of the best score" in page.read_text()
 
 
+def test_true_scores_are_kept_for_the_page_of_a_comparison(recorded_task: Path):
+    assert compare(recorded_task, *ALLOCATORS).returncode == 0
+    logs = [Study.open(log.parent).state().archive for log in Path("runs/cmp").glob("*/*/events.jsonl")]
+    with Path("truth.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["allocation", "score"])
+        for allocation in {trial.allocation for archive in logs for trial in archive.trials}:
+            rows.writerow([json.dumps(allocation.to_json()), 0.5])
+    assert compare(recorded_task, *ALLOCATORS, "--truth", "truth.csv").returncode == 0
+    before = Path("runs/cmp/compare.html").read_text()
+    told = json.loads(agenttts("report", "runs/cmp", "--json").stdout)
+    assert told["comparison"]["truth_known"]
+    assert Path("runs/cmp/compare.html").read_text() == before
+
+
 def test_a_folder_of_a_comparison_that_a_newer_version_wrote_is_refused(recorded_task: Path):
     assert compare(recorded_task, *ALLOCATORS).returncode == 0
     kept = Path("runs/cmp/page.json")
@@ -137,3 +153,20 @@ def test_a_folder_of_a_comparison_that_a_newer_version_wrote_is_refused(recorded
     done = agenttts("report", "runs/cmp")
     assert done.exit_code == 2
     assert "written by a newer agenttts" in done.stderr
+
+
+def test_a_search_that_came_to_nothing_has_a_page_that_says_how_to_go_on(recorded_task: Path, tmp_path: Path):
+    done = agenttts(
+        "optimize", recorded_task, "--search-budget", "0.01", "--run", "poor", "--allocator", "random"
+    )
+    assert done.exit_code == 3, done.stderr
+    questions = [
+        "document.querySelector('.verdict').textContent",
+        "document.querySelectorAll('section').length",
+    ]
+    seen = looked_at(Path("runs/poor/report.html").read_text(), tmp_path, questions)
+    assert seen.answers[0].startswith(
+        "There is nothing to run yet: no allocation within 0.6 GFLOPs a problem has a score."
+    )
+    assert seen.answers[1] == 9
+    assert seen.complaints == []

@@ -29,6 +29,7 @@ from agenttts.report.pages import (
     text_list,
     titled,
 )
+from agenttts.report.words import sentence
 from agenttts.study.comparison_curves import Axis, Curve, curves
 
 if TYPE_CHECKING:
@@ -59,14 +60,10 @@ def comparison_page(result: ComparisonResult, *, title: str, asked: str) -> str:
     else:
         figures = comparison_figures(comparison, result)
         parts += _findings(comparison, result, figures)
-    parts += [*failure_parts(result), "<h2>Bill</h2>", f"<p>{escaped(_sentence(bill_text(result)))}</p>"]
+    parts += [*failure_parts(result), "<h2>Bill</h2>", f"<p>{escaped(sentence(bill_text(result)))}</p>"]
     if comparison is not None:
         parts += ["<h2>How the figures were made</h2>", text_list(how_made(comparison))]
     return page(title, "\n".join(parts), figures)
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _findings(comparison: Comparison, result: ComparisonResult, figures: Sequence[Figure]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agenttts.report.unscored import unscored_texts
+from agenttts.report.words import sentence
 from agenttts.study.diagnosis import LITTLE, LITTLE_GAIN
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def cell_words(cell: CellDiagnosis) -> list[str]:
             "look at the parse rule and at what the prompt says of the form."
         )
     unscored = [(way.stage, way.unscored) for way in cell.ways if way.unscored is not None]
-    return words + [f"{text[:1].upper()}{text[1:]}." for text in unscored_texts(unscored)]
+    return words + [sentence(text) for text in unscored_texts(unscored)]
 
 
 def _spread(cell: CellDiagnosis) -> list[str]:

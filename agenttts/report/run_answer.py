@@ -15,7 +15,7 @@ from agenttts.report.run_words import (
     per_problem,
     score_text,
 )
-from agenttts.report.words import cost_text, cut, plural, share_text
+from agenttts.report.words import cost_text, cut, plural, sentence, share_text
 
 if TYPE_CHECKING:
     from agenttts.pipeline.base import Allocation
@@ -35,7 +35,7 @@ def answer_part(facts: RunFacts) -> Part:
     parts = [paragraph(answer_sentence(facts), "verdict")]
     if answer.allocation is not None:
         parts += [_cards(facts), _plan(facts, answer.allocation), *_commands(facts)]
-    parts += [paragraph(cut(text, LONGEST), "note") for text in answer.cautions]
+    parts += [paragraph(sentence(cut(text, LONGEST)), "note") for text in answer.cautions]
     parts += [
         *_beside(facts),
         *([text_list([str(one) for one in answer.break_even])] if answer.break_even else []),
@@ -48,7 +48,7 @@ def answer_sentence(facts: RunFacts) -> str:
     answer, head = facts.answer, facts.head
     if answer.allocation is None:
         return (
-            f"There is nothing to run yet: no allocation within {head.budget} a problem has a score. {head.message}"
+            f"There is nothing to run yet: no allocation within {head.budget} a problem has a score. {sentence(head.message)}"
         ).strip()
     said = f"Run {allocation_words(answer.allocation)}."
     return f"{said} {_score_sentence(facts)} {sure_sentence(facts)}"
@@ -83,7 +83,7 @@ def sure_sentence(facts: RunFacts) -> str:
     if answer.difference is None:
         because = answer.unconfirmed_because or "there is no second allocation to compare it with"
         return f"How sure that it is the best is not known: {because.rstrip('.')}."
-    return f"{answer.verdict[:1].upper()}{answer.verdict[1:]}." if answer.verdict else ""
+    return sentence(answer.verdict)
 
 
 # --- the four answers ------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from agenttts.report.pages import (
     whiskers,
 )
 from agenttts.report.run_words import measured_text, predicted_text, prediction_text, score_text
-from agenttts.report.words import amount_text
+from agenttts.report.words import amount_text, sentence
 
 if TYPE_CHECKING:
     from agenttts.report.facts import RunFacts
@@ -35,7 +35,7 @@ TITLE = "What more or less budget would buy"
 def budgets_part(facts: RunFacts) -> Part:
     """Return the part."""
     curve = facts.budgets
-    parts = [paragraph(curve.why_none, "note")] if curve.why_none else []
+    parts = [paragraph(sentence(curve.why_none), "note")] if curve.why_none else []
     if not curve.points:
         return Part(
             "budgets", TITLE, tuple(parts or [paragraph("Nothing can be said of other budgets yet.")])
@@ -60,7 +60,7 @@ def _sentence(facts: RunFacts, curve: BudgetCurve) -> str:
     ]
     if told:
         return f"What the fit predicts for the best choice: for {'; for '.join(told)}."
-    return "Nothing is predicted; what was tried is shown."
+    return "What was tried is shown, without a prediction."
 
 
 def _nearest(curve: BudgetCurve, budget: float) -> BudgetPoint | None:

@@ -26,7 +26,12 @@ def failures_part(facts: RunFacts) -> Part:
     """Return the part."""
     parts = [*_groups(facts), *_samples(facts), *_trials(facts)]
     if not parts:
-        parts = [paragraph("Nothing failed: every problem of every trial has a score.")]
+        told = (
+            "Nothing failed: every problem of every trial has a score."
+            if facts.trials
+            else "Nothing was tried."
+        )
+        parts = [paragraph(told)]
     return Part("failures", "What failed", tuple(parts))
 
 

@@ -28,7 +28,7 @@ from agenttts.report.run_words import (
     stage_cells,
     trial_of,
 )
-from agenttts.report.words import amount_text, share_text
+from agenttts.report.words import amount_text, plural, share_text
 
 if TYPE_CHECKING:
     from agenttts.report.facts import RunFacts
@@ -90,7 +90,7 @@ def _says(facts: RunFacts) -> str:
         f"{per_problem(facts, one.charged)} for {one.score.mean:.3f}" for one in (best[:1] + best[1:][-1:])
     ]
     return (
-        f"Score of {len(facts.trials):,} trials against cost a problem; {len(best)} are on the frontier, from "
+        f"Score of {plural(len(facts.trials), 'trial')} against cost a problem, {len(best):,} on the frontier: from "
         f"{' to '.join(ends) or 'none'}. Upright lines are 95% intervals; the dashed line is the budget."
     )
 

@@ -17,6 +17,7 @@ from agenttts.report.run_money import money_part
 from agenttts.report.run_problems import problems_part
 from agenttts.report.run_reasons import reasons_part
 from agenttts.report.run_trials import trials_part
+from agenttts.report.words import sentence
 
 if TYPE_CHECKING:
     from agenttts.report.facts import RunFacts
@@ -42,7 +43,7 @@ def run_page(facts: RunFacts) -> str:
     head = facts.head
     lead = [paragraph(asked_text(head), "soft"), f"<p><strong>{escaped(head.provenance)}</strong></p>"]
     if head.status != "finished":
-        lead.append(paragraph(f"{head.status.replace('_', ' ').capitalize()}: {head.message}", "note"))
+        lead.append(paragraph(f"{sentence(head.status.replace('_', ' '))} {sentence(head.message)}", "note"))
     return parts_page(
         f"{head.task}: what to run within {head.budget} a problem", lead, [part(facts) for part in PARTS]
     )

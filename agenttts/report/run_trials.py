@@ -21,6 +21,8 @@ MOST = 2000
 
 def trials_part(facts: RunFacts) -> Part:
     """Return the part."""
+    if not facts.trials:
+        return Part("trials", "Single trials", (paragraph("No trial has come to its end."),))
     trials = facts.trials[:MOST]
     unit = facts.head.budget.unit.label
     stages = range(5, 5 + len(facts.head.stages))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agenttts.budgets.cost import Cost, plain_digits
 
-__all__ = ["amount_text", "cost_text", "count_text", "cut", "listed", "plural", "share_text"]
+__all__ = ["amount_text", "cost_text", "count_text", "cut", "listed", "plural", "sentence", "share_text"]
 
 
 def amount_text(value: float) -> str:
@@ -44,3 +44,11 @@ def listed(words: list[str]) -> str:
 def cut(text: str, most: int) -> str:
     """Return a text that is no longer than `most` characters; what is missing is marked."""
     return text if len(text) <= most else f"{text[: most - 2]} …"
+
+
+def sentence(text: str) -> str:
+    """Return a text as a sentence: it begins with a capital letter and has an end; empty stays empty."""
+    told = text.strip()
+    if not told:
+        return ""
+    return f"{told[0].upper()}{told[1:]}{'' if told[-1] in '.!?' else '.'}"
