@@ -201,7 +201,7 @@ BELOW = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
 
 def titled(text: str) -> dict[str, Any]:
     """Return an axis with a title."""
-    return {"title": {"text": text}}
+    return {"title": {"text": text, "standoff": 10}}
 
 
 def whiskers(means: Sequence[float], lows: Sequence[float], highs: Sequence[float]) -> Figure:

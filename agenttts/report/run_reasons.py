@@ -25,13 +25,17 @@ from agenttts.report.run_words import measured_text, predicted_text, prediction_
 from agenttts.report.words import cut, plural, share_text
 
 if TYPE_CHECKING:
-    from agenttts.allocators.evidence import Estimate, Saturation
+    from agenttts.allocators.evidence import Estimate, Saturation, StageGain
     from agenttts.report.facts import RunFacts
     from agenttts.report.facts.values import OtherModel, StageCurve
 
 __all__ = ["reasons_part"]
 
 PLACE, TITLE = "reasons", "Why this allocation"
+HOW = {
+    "paired": "trials that differ in this stage alone, paired by problem",
+    "regression": "regression over all trials, which other differences may blur",
+}
 MOST_LINES = 6
 """Curves of one chart; the table has all."""
 LONGEST = 600
@@ -56,6 +60,27 @@ def _gains(facts: RunFacts) -> tuple[list[str], list[Figure]]:
     gains = facts.reasons.gains
     if not gains:
         return [], []
+    most = max(gains, key=lambda one: one.gain.value)
+    says = f"A tenth of the budget more moves the final score most at stage {most.stage}: {most.gain.value:+.3f}."
+    rows = [
+        [
+            one.stage,
+            f"{one.gain.value:+.3f} [{one.gain.low:+.3f}, {one.gain.high:+.3f}]",
+            HOW[one.how],
+            f"{one.n_pairs:,}",
+        ]
+        for one in gains
+    ]
+    told = table(
+        ["stage", "gain and interval", "how", "pairs or trials"], rows, label="Gain by stage", right=[3]
+    )
+    drawn = _gains_figure(gains)
+    return [chart(drawn, says=says, source=measured_text(facts.head, "on the search problems")), told], [
+        drawn
+    ]
+
+
+def _gains_figure(gains: Sequence[StageGain]) -> Figure:
     values = [one.gain for one in gains]
     bars = {
         "type": "bar",
@@ -65,36 +90,10 @@ def _gains(facts: RunFacts) -> tuple[list[str], list[Figure]]:
         "marker": {"color": COLOURS[2]},
         "showlegend": False,
     }
-    drawn = figure(
-        "gains-plot",
-        "Gain of the final score by a tenth of the budget more at a stage",
-        [bars],
-        {"type": "category"},
-        titled("gain"),
-    )
+    title = "Gain of the final score by a tenth of the budget more at a stage"
+    drawn = figure("gains-plot", title, [bars], {"type": "category"}, titled("gain"))
     drawn["layout"] |= {"height": 300, "bargap": 0.6}
-    how = {
-        "paired": "trials that differ in this stage alone, paired by problem",
-        "regression": "regression over all trials, which other differences may blur",
-    }
-    rows = [
-        [
-            one.stage,
-            f"{one.gain.value:+.3f} [{one.gain.low:+.3f}, {one.gain.high:+.3f}]",
-            how[one.how],
-            f"{one.n_pairs:,}",
-        ]
-        for one in gains
-    ]
-    values_table = table(
-        ["stage", "gain and interval", "how", "pairs or trials"], rows, label="Gain by stage", right=[3]
-    )
-    most = max(gains, key=lambda one: one.gain.value)
-    says = f"A tenth of the budget more moves the final score most at stage {most.stage}: {most.gain.value:+.3f}."
-    return [
-        chart(drawn, says=says, source=measured_text(facts.head, "on the search problems")),
-        values_table,
-    ], [drawn]
+    return drawn
 
 
 def _intervals(values: Sequence[Estimate]) -> Figure:
