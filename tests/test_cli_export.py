@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 import agenttts as package
 from agenttts.cli import app
+from tests.terminal import slow_models
 
 SEARCH = ("--allocator", "random", "--trials", "6", "--run", "first")
 
@@ -100,6 +101,26 @@ def test_the_draws_are_all_that_were_paid_and_nothing_of_other_runs(run: Path, r
     assert draw["usage"]["decode_tokens"] == 5
     assert draw["sampling"]["max_tokens"] == 20
     assert {d["use"] for d in draws} == {"pilot", "trial", "confirmation"}
+
+
+def test_draws_of_a_live_endpoint_hold_no_key_and_nothing_is_asked_for_them(
+    recorded_task: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with slow_models(recorded_task) as environment:
+        monkeypatch.setenv("OPENAI_API_KEY", environment["OPENAI_API_KEY"])
+        done = agenttts(
+            "optimize", recorded_task, "--allocator", "random", "--trials", "2", "--run", "first", "--yes"
+        )
+        assert done.exit_code == 0, done.stderr
+    monkeypatch.delenv("OPENAI_API_KEY")  # and the server is gone: the store alone is read
+    done = agenttts("export", "first", "--draws", "d.jsonl", "--json")
+    assert done.exit_code == 0, done.stderr
+    with sqlite3.connect("runs/samples.sqlite") as store:
+        (held,) = store.execute("select count(*) from samples").fetchone()
+    assert json.loads(done.stdout)["draws"] == {"path": "d.jsonl", "n": held, "n_missing": 0}
+    text = Path("d.jsonl").read_text()
+    assert environment["OPENAI_API_KEY"] not in text
+    assert drawn("d.jsonl")[0]["endpoint"].startswith("http://127.0.0.1:")
 
 
 def test_draws_that_the_store_has_lost_are_counted(run: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ import typer
 
 from agenttts._cli.console import INTERRUPTED, clean, clean_lines, fold, print_json, say, say_aside, width
 from agenttts._cli.progress import is_terminal, show
-from agenttts._cli.status import PHASES, Status, spent_text, status_lines, trouble_text
+from agenttts._cli.status import LABEL, PHASES, Status, spent_text, status_lines, trouble_text
 from agenttts._cli.words import duration_text
 from agenttts.study.study import PLAN_FILE
 
@@ -65,13 +67,28 @@ def run_watch(run: str, *, once: bool, every_s: float, as_json: bool) -> None:
 
 
 def _until_its_end(look: Callable[[], RunSeen], every_s: float) -> RunSeen:
-    with _shown() as showing:
+    with _shown() as showing, _ctrl_c() as pressed:
         while True:
             seen = look()
             if seen.status != "running":
                 return seen
             showing(seen)
-            time.sleep(every_s)
+            if pressed.wait(every_s):
+                raise KeyboardInterrupt
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[threading.Event]:
+    """Give an event that Ctrl-C sets. As an exception it might come while lines are drawn, and leave half of them."""
+    pressed = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed  # signals can only be handled in the main thread
+        return
+    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.set())
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
@@ -140,14 +157,16 @@ def _quiet(seen: RunSeen, now: float | None) -> str:
 
 
 def _what_next(seen: RunSeen) -> list[str]:
+    from agenttts.report.run_report import PAGE_FILE  # takes a second; while a run runs it is not needed
+
     go_on = f"agenttts optimize {seen.folder}"
     if seen.status == "killed":
         why = "No process works on this run, and none has said how it ended: it was killed, or its machine went down."
         return [fold(why), f"To go on: {go_on}"]
     lines = [fold(line) for line in clean_lines(seen.message).splitlines()]
-    plan = seen.folder / PLAN_FILE
-    if plan.is_file():
-        lines.append(f"plan         {plan}")
+    for label, name in (("plan", PLAN_FILE), ("report", PAGE_FILE)):
+        if (seen.folder / name).is_file():
+            lines.append(f"{label:<{LABEL}}{seen.folder / name}")
     if seen.status == "search_budget_exhausted":
         lines.append(f"To go on: {go_on} --search-budget AMOUNT")
     elif seen.status == "interrupted":

@@ -145,7 +145,9 @@ class Run:
         about = {
             "task": self.task.file.name,
             "run": str(self.folder),
-            "budget": str(options.budget),
+            "budget": options.budget.amount,
+            "unit": options.budget.unit.value,
+            "confidence": options.confidence,
             "allocator": options.allocator,
             "seed": options.seed,
             "figures_from": self._figures_from,
