@@ -138,6 +138,8 @@ def quote_studies(
                 f"{_cost_words(test)} {known.label}; what several studies found is scored once."
             )
         )
+    for caution in known.prompts:
+        say_aside(fold(clean(caution, limit=1000)))
     _agree((expected.usd or 0.0) + (test.usd or 0.0), planner_usd, yes=yes)
 
 
