@@ -189,6 +189,7 @@ def space_text(task: Task, options: StudyOptions, known: StudyForecast) -> str:
             ),
             quote_table(known),
             "",
+            *([fold(known.scoring)] if known.scoring else []),
             *([fold(known.caution)] if known.caution else []),
             fold(
                 "Lengths are assumed from the task file, or are those of recorded draws, until draws teach them. `worst case` takes every "

@@ -130,6 +130,8 @@ def quote_studies(
     if todo:
         n = f"{len(todo):,} {'study' if len(todo) == 1 else 'studies'} to run, {_cost_words(expected)} {known.label}"
         say_aside(fold(f"{n} had each to pay for itself; draws that they share are paid for once."))
+    if known.scoring and todo:
+        say_aside(fold(f"Of one study: {known.scoring}"))
     test = _tested_cost(folder, options, n_tested, n_test)
     if n_tested:
         say_aside(
@@ -140,7 +142,8 @@ def quote_studies(
         )
     for caution in known.prompts:
         say_aside(fold(clean(caution, limit=1000)))
-    _agree((expected.usd or 0.0) + (test.usd or 0.0), planner_usd, yes=yes)
+    studies_usd = (known.known_usd or 0.0) * len(todo)
+    _agree(studies_usd + (test.usd or 0.0), planner_usd, yes=yes)
 
 
 def _cost_words(cost: Cost) -> str:
@@ -156,10 +159,11 @@ def _tested_cost(folder: ComparisonFolder, options: StudyOptions, n_tested: int,
 
     if not n_tested:
         return Cost()
-    with_it, without = (
-        forecast(folder.task, replace(options, confirm=confirm, n_confirm=n_test)).quote.expected.cost
+    quotes = (
+        forecast(folder.task, replace(options, confirm=confirm, n_confirm=n_test))
         for confirm in (True, False)
     )
+    with_it, without = (replace(one.quote.expected.cost, usd=one.known_usd) for one in quotes)
     return (with_it + without.scaled(-1)).scaled(n_tested / N_CONFIRMED)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import typer
 
 from agenttts._cli.console import PROVIDER_FAILED, clean, fold, print_json, say, say_aside
+from agenttts._cli.scoring_words import unknown_texts
 from agenttts._cli.words import (
     allocation_text,
     amount_text,
@@ -107,6 +108,7 @@ def score_text(result: PlanScore) -> str:
         fold(cost_line(result), first="cost       "),
         *(fold(spread_text(spread, result), first="across     ") for spread in result.spreads),
         fold(cost_text(result.spent), first="spent      "),
+        *(fold(text, first="           ") for text in unknown_texts(plan.task)),
         f"draws      {evaluation.n_paid:,} paid, {evaluation.n_reused:,} reused",
         *(fold(text, first="unparsed   ") for text in unparsed_lines(plan.task, evaluation.unparsed)),
         *(fold(text, first="unscored   ") for text in unscored_lines(evaluation.unscored.items())),

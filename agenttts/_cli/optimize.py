@@ -202,6 +202,8 @@ def _quote(task: Task, options: StudyOptions, *, yes: bool) -> None:
         parts.append(duration_text(expected.minutes * 60))
     takes = "takes at most" if known.unknown_lengths else "expected to take"
     say_aside(f"{clean(task.file.name)}: {takes} {', '.join(parts)} (agenttts check tells more)")
+    if known.scoring:
+        say_aside(fold(known.scoring))
     if known.caution:
         say_aside(fold(known.caution))
     adviser = planner_quote(task, options, known.space)
@@ -213,11 +215,12 @@ def _quote(task: Task, options: StudyOptions, *, yes: bool) -> None:
 
 def _agree(known: StudyForecast, planner_usd: float) -> None:
     """Ask whether to go on where that costs money, the planner's calls included."""
-    usd, worst = known.quote.expected.cost.usd or 0.0, known.quote.worst.cost.usd
+    usd, worst = known.known_usd or 0.0, known.quote.worst.cost.usd
     if not usd and not planner_usd:
         return
     at_worst = "" if worst is None else f", at worst {amount_text(worst)}"
-    question = f"This will cost, {known.label}, {amount_text(usd)} USD{at_worst}"
+    apart = " without scoring, whose price is unknown" if known.quote.expected.cost.usd is None else ""
+    question = f"This will cost, {known.label}, {amount_text(usd)} USD{apart}{at_worst}"
     if planner_usd:
         advice = f"up to {amount_text(planner_usd)} USD for the planner"
         question = f"{question}, and {advice}" if usd else f"This will cost {advice}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agenttts._cli.console import clean, table
 from agenttts._cli.problem import ProblemCosts, problem_costs
 from agenttts._cli.prompt_lengths import prompt_cautions
+from agenttts._cli.scoring_words import scoring_text, unknown_texts
 from agenttts._cli.words import amount_text, count_text, duration_text
 from agenttts.errors import DataError
 from agenttts.study.archive import cost_to_json
@@ -44,6 +45,8 @@ class StudyForecast:
 
     prompts: tuple[str, ...] = ()
     """What is to be told of prompts that are of another length than the task says."""
+    unknown: tuple[str, ...] = ()
+    """Why a total is unknown, where only cards are to blame that score."""
 
     @property
     def label(self) -> str:
@@ -54,6 +57,18 @@ class StudyForecast:
     def caution(self) -> str:
         """What speaks against the expected figures and what to do about it; empty where nothing does."""
         return " ".join(filter(None, (self._upper, *self.prompts)))
+
+    @property
+    def known_usd(self) -> float | None:
+        """Expected USD, of stages alone where only the price of scoring is unknown; `None`: that of stages is, too."""
+        total = self.quote.expected.cost.usd
+        return self.quote.of_stages.cost.usd if total is None else total
+
+    @property
+    def scoring(self) -> str:
+        """What scoring by models adds, and what it leaves unknown; empty where no model scores."""
+        told = scoring_text(self.quote, self.label)
+        return " ".join(filter(None, (told, *(f"{why}." for why in self.unknown))))
 
     @property
     def _upper(self) -> str:
@@ -102,7 +117,8 @@ def forecast(task: Task, options: StudyOptions) -> StudyForecast:
     )
     problem = problem_costs(task, lengths, cost_model, space, indices, recorded_draws)
     prompts = prompt_cautions(task, rendered, space, cost_model)
-    return StudyForecast(space, quote, n_confirm, problem, _unknown_lengths(task, recorded), prompts)
+    lengthless, unknown = _unknown_lengths(task, recorded), tuple(unknown_texts(task))
+    return StudyForecast(space, quote, n_confirm, problem, lengthless, prompts, unknown)
 
 
 def _n_confirm(task: Task, options: StudyOptions) -> int:
@@ -231,7 +247,12 @@ def _row(name: str, quote: Quote) -> list[str]:
 
 def quote_json(quote: StudyQuote) -> dict[str, Any]:
     """Return the quote for machines."""
-    parts = {"expected": quote.expected, "without_reuse": quote.without_reuse, "worst": quote.worst}
+    parts = {
+        "expected": quote.expected,
+        "without_reuse": quote.without_reuse,
+        "worst": quote.worst,
+        "scoring": quote.scoring,  # of the expected
+    }
     return {
         name: {"calls": part.calls, "cost": cost_to_json(part.cost), "minutes": part.minutes}
         for name, part in parts.items()

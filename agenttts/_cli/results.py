@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agenttts._cli.advice import advice_json, advice_text
 from agenttts._cli.console import clean, fold, table
+from agenttts._cli.scoring_words import unknown_texts
 from agenttts._cli.words import (
     allocation_text,
     amount_text,
@@ -50,7 +51,7 @@ def result_text(
     unscored = unscored_lines(over_trials(result.trials))
     if unscored:
         blocks.append("\n".join(_line("unscored", text) for text in unscored))
-    blocks.append(_bill(result, page))
+    blocks.append(_bill(task, result, page))
     advice = advice_text(result)
     if advice:
         blocks.append(advice)
@@ -186,12 +187,13 @@ def _alternative_words(result: StudyResult) -> str:
     )
 
 
-def _bill(result: StudyResult, page: Path | None) -> str:
+def _bill(task: Task, result: StudyResult, page: Path | None) -> str:
     counts = Counter(trial.status for trial in result.trials)
     kinds = ", ".join(f"{n} {status.replace('_', ' ')}" for status, n in sorted(counts.items())) or "none"
     lines = [
         _line("trials", f"{len(result.trials)} ({kinds}){_of_space(result)}"),
         *_spent(result),
+        *(_line("", text) for text in unknown_texts(task)),
         _line("draws", f"{result.n_paid:,} paid, {result.n_reused:,} reused"),
         *_failures(result),
     ]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from agenttts.budgets.lengths import Distribution
     from agenttts.task.ways import SelectBlock, VerifierBlock
 
-__all__ = ["Billing", "ForecastCall", "Known", "stage_calls"]
+__all__ = ["Billing", "ForecastCall", "Known", "stage_calls", "verifier_calls"]
 
 Billing = Literal["charged", "spent"]
 
@@ -98,6 +98,11 @@ def stage_calls(
         return (_draws(choice, known, billing),)
     make = _MAKERS.get(select.kind, _parallel)
     return tuple(make(choice, select, known, billing))
+
+
+def verifier_calls(verifier: VerifierBlock, known: Known, n: int) -> tuple[ForecastCall, ...]:
+    """Return what a verifier asks about `n` samples of one prompt that it gets at once."""
+    return tuple(_verified(verifier, known, _Batch(n)))
 
 
 def _parallel(

@@ -15,6 +15,7 @@ from agenttts.budgets.cost_model import CostModel
 from agenttts.budgets.forecast import ForecastCall
 from agenttts.budgets.lengths import Lengths
 from agenttts.budgets.run_shares import pilot_samples
+from agenttts.budgets.scoring_forecast import ScoringForecast
 from agenttts.pipeline.base import Allocation, StageChoice
 
 __all__ = ["ProblemQuote", "Quote", "StudyQuote", "quote_problem", "quote_study"]
@@ -46,7 +47,7 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class StudyQuote:
-    """What a whole study will spend."""
+    """What a whole study will spend, whatever scores by asking a model included."""
 
     expected: Quote
     """Draws are reused between trials."""
@@ -56,6 +57,12 @@ class StudyQuote:
     """No reuse, every completion `max_tokens` long, every trial like the allocation that needs most; each figure on its
     own, for the allocation with the most calls need not cost most. Retried calls that a provider bills all the same
     come on top."""
+    scoring: Quote
+    """How much of the expected is for scoring by models; equal answers are scored once, and here none are equal."""
+    of_stages: Quote
+    """The rest of the expected."""
+    scorers: tuple[str, ...] = ()
+    """Models that score, sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +136,29 @@ def quote_study(
     worst = _remembering(lambda choice: lengths.worst_calls(cost_model, choice, billing="spent"))
     plan = _Plan(lengths, allocations, n_trials, n_search, n_confirm, n_pilot, lengths.run_share_spent)
     at_worst = replace(plan, share=lengths.largest_run_share)
+    scored = ScoringForecast(lengths, cost_model, lengths.run_share)
+    scored_worst = ScoringForecast(lengths, cost_model, lengths.largest_run_share, at_worst=True)
+    scoring = list(plan.scored_once(scored))
+    reused, around = list(plan.reused(expected)), list(plan.around(expected, allocations))
     return StudyQuote(
-        expected=_add_up(cost_model, [*plan.reused(expected), *plan.around(expected, allocations)]),
+        expected=_add_up(cost_model, [*reused, *around, *scoring]),
         without_reuse=_add_up(
-            cost_model, [*plan.anew(expected, allocations), *plan.around(expected, allocations)]
+            cost_model, [*plan.anew(expected, allocations), *around, *plan.scored_anew(scored, allocations)]
         ),
         worst=_largest(
-            _add_up(cost_model, [*at_worst.anew(worst, [only]), *at_worst.around(worst, [only])])
+            _add_up(
+                cost_model,
+                [
+                    *at_worst.anew(worst, [only]),
+                    *at_worst.around(worst, [only]),
+                    *at_worst.scored_anew(scored_worst, [only]),
+                ],
+            )
             for only in set(allocations)
         ),
+        scoring=_add_up(cost_model, scoring),
+        of_stages=_add_up(cost_model, [*reused, *around]),
+        scorers=tuple(sorted({call.model for call, times in scoring if times > 0})),
     )
 
 
@@ -193,6 +214,23 @@ class _Plan:
             yield from ((call, self.n_search * share) for call in draws)
         yield from ((call, self.n_search * share) for call, share in fused.values())
 
+    def scored_once(self, scoring: ScoringForecast) -> Iterator[Portion]:
+        """Yield what scoring asks if no score is paid for twice."""
+        tried = islice(self.allocations, self.n_trials)
+        yield from _times(scoring.reused(tried, self._before), self.n_search)
+        yield from self._scored_around(scoring, self.allocations)
+
+    def scored_anew(self, scoring: ScoringForecast, like: Sequence[Allocation]) -> Iterator[Portion]:
+        """Yield what scoring asks if nothing is reused, in trials like the average of `like`."""
+        for allocation in like:
+            yield from _times(scoring.anew(allocation), self.n_trials * self.n_search / len(like))
+        yield from self._scored_around(scoring, like)
+
+    def _scored_around(self, scoring: ScoringForecast, like: Sequence[Allocation]) -> Iterator[Portion]:
+        yield from _times(scoring.pilot(), self.n_pilot)
+        for allocation in like if self.n_confirm else ():
+            yield from _times(scoring.anew(allocation, at_end=True), N_CONFIRMED * self.n_confirm / len(like))
+
     def _average(
         self, forecast: Forecast, allocations: Sequence[Allocation], times: float
     ) -> Iterator[Portion]:
@@ -210,6 +248,10 @@ class _Plan:
     def _upstream(self, stage: str) -> set[str]:
         needs = self.lengths.file.stages[stage].needs
         return set(needs).union(*(self._upstream(need) for need in needs))
+
+
+def _times(portions: Iterable[Portion], times: float) -> Iterator[Portion]:
+    return ((call, often * times) for call, often in portions)
 
 
 def _remembering(forecast: Forecast) -> Forecast:

@@ -153,16 +153,17 @@ def n_wanted(options: StudyOptions) -> int:
     return options.n_confirm if options.n_confirm is not None else MOST_CONFIRMED
 
 
-def held_back(options: StudyOptions) -> float:
+def held_back(options: StudyOptions, *, models_score: bool = False) -> float:
     """Return what of the search budget is kept for the confirmation, in its unit.
 
-    A quarter at most; less where two allocations that use up the whole budget per problem need less. It depends on
-    the options alone, so that a resumed search stops where an uninterrupted one does.
+    A quarter at most; less where two allocations that use up the whole budget per problem need less and no model
+    scores, which no problem is charged for. It depends on options and task alone, so that a resumed search stops where
+    an uninterrupted one does.
     """
     if options.search_budget is None or not options.confirm:
         return 0.0
     quarter = HELD_BACK_SHARE * options.search_budget.amount
-    if options.search_budget.unit is not options.budget.unit:
+    if models_score or options.search_budget.unit is not options.budget.unit:
         return quarter
     return min(quarter, 2 * n_wanted(options) * options.budget.amount)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from agenttts.budgets.cost import Budget, Cost
 from agenttts.budgets.cost_model import CostModel
+from agenttts.budgets.scoring_forecast import scored_by_models
 from agenttts.errors import ProviderError, RunError, SearchBudgetExhausted, StoreError
 from agenttts.store.sql import same_store, what_is_kept, without_password
 from agenttts.study.beat import Beating, Both, ticking
@@ -263,7 +264,8 @@ class Study:
         status: StudyStatus = "finished"
         cap = options.search_budget
         if cap is not None:
-            session.set_cap(replace(cap, amount=cap.amount - held_back(options)))
+            kept = held_back(options, models_score=bool(scored_by_models(self.task.file)))
+            session.set_cap(replace(cap, amount=cap.amount - kept))
         try:
             await loop.search(session)
         except SearchBudgetExhausted:
