@@ -159,9 +159,7 @@ def _preparing(path: Path) -> str:
     usual = [(root / "tasks" / folder.name).resolve() for root in (Path.cwd(), catalogue_folder())]
     place = "" if folder.resolve() in usual else f" --out {folder}"
     sample = " To try the task first: --data sample." if (folder / "sample").is_dir() else ""
-    return (
-        f"Run `agenttts data prepare {folder.name}{place}`.{sample}"
-    )
+    return f"Run `agenttts data prepare {folder.name}{place}`.{sample}"
 
 
 def read_text(path: Path) -> str:

@@ -140,7 +140,10 @@ def test_what_changes_vectors_makes_another_task(project: Project) -> None:
     assert len({plain, digest("{dimensions: 2}"), digest("{max_input_tokens: 9}")}) == 3
 
 
-UNKNOWN_SIZE = ("  vectors:\n    source: embedding\n    parameters: 3e8\n", "  vectors:\n    source: embedding\n")
+UNKNOWN_SIZE = (
+    "  vectors:\n    source: embedding\n    parameters: 3e8\n",
+    "  vectors:\n    source: embedding\n",
+)
 
 
 def test_a_model_that_only_scores_need_not_be_billable(project: Project) -> None:

@@ -140,7 +140,10 @@ def test_a_task_with_other_fields_is_another_one_and_one_without_keeps_its_diges
     ("fields", "expected"),
     [
         ("{gold: {frm: answer}}", "sums.yaml:2: data.fields.gold.frm: unknown key.\nDid you mean `from`?"),
-        ("{gold: {from: answer, parse: bxed}}", "sums.yaml:2: data.fields.gold.parse: expected one of text, "),
+        (
+            "{gold: {from: answer, parse: bxed}}",
+            "sums.yaml:2: data.fields.gold.parse: expected one of text, ",
+        ),
         (
             "{gold: {from: answer, parse: {rule: regex, pattern: '('}}}",
             "sums.yaml:2: data.fields.gold.parse.pattern: not a regular expression",
