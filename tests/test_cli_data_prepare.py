@@ -136,6 +136,28 @@ def test_files_with_other_contents_are_kept_unless_forced(tmp_path: Path) -> Non
     assert Path("mine/search.jsonl").read_bytes() != before
 
 
+def test_all_faulty_rows_are_told_at_once_with_line_and_id(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    write_jsonl(folder / "tool_desc.json", TOOLS)
+    lacking = {key: value for key, value in request(2).items() if key != "tool_nodes"}
+    nameless = {key: value for key, value in request(3).items() if key != "id"}
+    rows = [json.dumps(row) for row in (request(1), lacking, nameless)]
+    (folder / "data.jsonl").write_text("\n".join([*rows[:2], "{broken", rows[2], "[]"]) + "\n")
+    arguments = ("prepare", "taskbench", "--from", folder, "--out", "mine")
+    code, _, err = data(*arguments)
+    words = " ".join(err.split())
+    assert code == 2
+    assert "data.jsonl: line 3: not valid JSON" in words
+    assert "data.jsonl: line 4: a row has no column `id`" in words
+    assert "data.jsonl: line 5: expected an object, got list" in words
+    many = [json.dumps(lacking | {"id": f"r{n}"}) for n in range(30)]
+    (folder / "data.jsonl").write_text("\n".join([rows[0], *many]))
+    code, _, err = data(*arguments)
+    assert (code, err.count("a row has no column `tool_nodes` or `task_nodes`")) == (2, 20)
+    assert "(id r" in err
+    assert "These are the first 20 faults." in err
+
+
 def test_what_is_left_out_and_what_is_lacking_is_told(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "set" / "tool_desc.json", TOOLS)
     write_jsonl(tmp_path / "set" / "data.json", [request(1), request(2), request(3, tool_nodes="[]")])
@@ -144,7 +166,7 @@ def test_what_is_left_out_and_what_is_lacking_is_told(tmp_path: Path) -> None:
     words = " ".join(out.split())
     assert code == 0
     assert "test 1 problem (of 5 wanted: there are no more)" in words
-    assert "left out 1 row: there are no gold steps or no gold nodes" in words
+    assert f"left out 1 row: there are no gold steps or no gold nodes ({request(3)['id']})" in words
     record = Path("mine/PREPARED.md").read_text()
     assert "- rows: 3\n" in record
     assert "- test problems: 1 of 5 wanted" in record

@@ -74,6 +74,8 @@ def _wish(asked: PrepareRequest, recipe: Recipe) -> Wish:
 
 
 def _say(asked: PrepareRequest, wish: Wish, done: Prepared) -> None:
+    from agenttts.preparation.base import named_ids
+
     say(fold(clean(done.origin.source, limit=400), first="read      "))
     for split, rows, wanted in (
         ("search", done.made.search, wish.n_search),
@@ -84,7 +86,12 @@ def _say(asked: PrepareRequest, wish: Wish, done: Prepared) -> None:
     for fact in done.made.facts:
         say(fold(clean(fact, limit=400), first="          "))
     for reason, n in sorted(done.made.left_out.items()):
-        say(fold(clean(f"{plural(n, 'row')}: {reason}", limit=400), first="left out  "))
+        say(
+            fold(
+                clean(f"{plural(n, 'row')}: {reason}{named_ids(done.made, reason)}", limit=400),
+                first="left out  ",
+            )
+        )
     say(fold(clean(done.recipe.published.licence), first="licence   "))
     for path in done.files:
         say(f"wrote     {clean(path)}")
@@ -112,6 +119,7 @@ def _as_json(name: str, done: Prepared) -> dict[str, Any]:
         "n_test": len(done.made.test),
         "n_rows": list(done.made.n_rows),
         "left_out": dict(done.made.left_out),
+        "left_out_ids": {reason: list(ids) for reason, ids in done.made.left_out_ids.items()},
         "facts": list(done.made.facts),
     }
 

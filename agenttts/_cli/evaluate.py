@@ -104,7 +104,10 @@ def score_text(result: PlanScore) -> str:
         fold(allocation_text(plan.allocation), first="allocation "),
         "",
         fold(_score_line(result), first="score      "),
-        *(fold(text, first="beside it  ") for text in figure_lines(result.measures, result.stages)),
+        *(
+            fold(text, first="           " if place else "beside it  ")
+            for place, text in enumerate(figure_lines(result.measures, result.stages))
+        ),
         fold(cost_line(result), first="cost       "),
         *(fold(spread_text(spread, result), first="across     ") for spread in result.spreads),
         fold(cost_text(result.spent), first="spent      "),

@@ -20,6 +20,7 @@ from agenttts.errors import DataError
 
 __all__ = [
     "Division",
+    "Faults",
     "Made",
     "Report",
     "Row",
@@ -30,6 +31,9 @@ __all__ = [
     "divide",
     "hashed",
     "loaded",
+    "named_ids",
+    "placed",
+    "sizes_fact",
     "texts",
 ]
 
@@ -42,8 +46,40 @@ WINDOW = 4096
 """Published rows held at a time; less where one of them takes megabytes."""
 
 
+MOST_FAULTS = 20
+MOST_IDS = 5
+
+
 class UnusableError(Exception):
     """A published row gives no problem; the text is the reason that it is counted under."""
+
+
+class Faults:
+    """Rows that are none of the published set, gathered so that all are told at once, each with its place."""
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+
+    def add(self, place: str, what: str) -> None:
+        """Take note of a fault.
+
+        Raises:
+            DataError: These are as many as are told.
+        """
+        self._found.append(f"{place}: {what}")
+        if len(self._found) >= MOST_FAULTS:
+            raise DataError("\n".join([*self._found, f"These are the first {MOST_FAULTS} faults."]))
+
+    def check(self) -> None:
+        """Raise a DataError that tells all faults; none where there are none."""
+        if self._found:
+            raise DataError("\n".join(self._found))
+
+
+def placed(rows: Iterable[Row], faults: Faults) -> Iterator[tuple[str, Row]]:
+    """Yield rows with the places where they stand; what cannot be read as a row goes to `faults`."""
+    own = getattr(rows, "placed", None)
+    yield from own(faults) if own is not None else ((f"row {n}", row) for n, row in enumerate(rows, start=1))
 
 
 @dataclass(frozen=True)
@@ -83,6 +119,8 @@ class Made:
     """Of each published table: one that was divided, or that of search and that of test."""
     facts: Sequence[str] = ()
     """One sentence each."""
+    left_out_ids: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Reason -> the first identifiers of its rows."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +131,7 @@ class Division(Generic[T]):
     test: list[T]
     left_out: Counter[str]
     n_rows: list[int]
+    left_out_ids: dict[str, list[str]]
 
 
 def divide(
@@ -118,31 +157,40 @@ def divide(
         window: Rows held at a time.
 
     Raises:
-        DataError: No row of a split could be used; the reasons are told.
+        DataError: No row of a split could be used; the reasons are told. Or rows are none of the published set: those
+            that were looked at are told with their places, up to 20.
     """
     left_out: Counter[str] = Counter()
+    left_out_ids: dict[str, list[str]] = {}
     seen: set[str] = set()
-    n_rows: list[int] = []
+    faults = Faults()
+    each = [tables.search] if tables.test is tables.search else [tables.search, tables.test]
+    all_places = [_places(rows, wish.seed, identity, faults) for rows in each]
+    faults.check()
 
-    def usable(rows: Iterable[Row]) -> Iterator[T]:
-        places = _places(rows, wish.seed, identity)
-        n_rows.append(len(places))
-        for row in _in_order(rows, places, window):
+    def usable(rows: Iterable[Row], places: Sequence[_Place]) -> Iterator[T]:
+        for place, row in _in_order(rows, places, window):
             try:
                 problem = read(row)
                 _once(seen, f"id {identity(row)}", f"text {_bare(text(problem))}")
             except UnusableError as error:
                 left_out[str(error)] += 1
+                ids = left_out_ids.setdefault(str(error), [])
+                ids += [identity(row)] if len(ids) <= MOST_IDS else []  # one more shows that there are more
+            except DataError as error:
+                faults.add(f"{place} (id {identity(row)})", str(error))
             else:
                 yield problem
 
     if tables.test is tables.search:
-        search, test = _shared(usable(tables.search), wish)
+        search, test = _shared(usable(tables.search, all_places[0]), wish)
     else:
-        search, test = _first(usable(tables.search), wish.n_search), _first(usable(tables.test), wish.n_test)
+        search = _first(usable(tables.search, all_places[0]), wish.n_search)
+        test = _first(usable(tables.test, all_places[1]), wish.n_test)
+    faults.check()
     _check("search", wish.n_search, search, left_out)
     _check("test", wish.n_test, test, left_out)
-    return Division(search, test, left_out, n_rows)
+    return Division(search, test, left_out, list(map(len, all_places)), left_out_ids)
 
 
 def _check(name: str, wanted: int, problems: Sequence[Any], left_out: Mapping[str, int]) -> None:
@@ -178,25 +226,50 @@ def _shared(problems: Iterator[T], wish: Wish) -> tuple[list[T], list[T]]:
     return found[:cut], found[cut:]
 
 
-def _places(rows: Iterable[Row], seed: int, identity: Callable[[Row], str]) -> list[int]:
-    """Return the places of rows in the order of their hashes."""
-    return [
-        place for _, place in sorted((hashed(seed, identity(row)), place) for place, row in enumerate(rows))
-    ]
+_Place = tuple[int, str]
+"""Which row of a table it is, from 0, and where that stands."""
 
 
-def _in_order(rows: Iterable[Row], places: Sequence[int], window: int) -> Iterator[Row]:
+def _places(rows: Iterable[Row], seed: int, identity: Callable[[Row], str], faults: Faults) -> list[_Place]:
+    """Return the places of rows in the order of their hashes; rows without an identifier are faults."""
+    found = []
+    for number, (place, row) in enumerate(placed(rows, faults)):
+        try:
+            found.append((hashed(seed, identity(row)), number, place))
+        except DataError as error:
+            faults.add(place, str(error))
+    return [(number, place) for _, number, place in sorted(found)]
+
+
+def _in_order(rows: Iterable[Row], places: Sequence[_Place], window: int) -> Iterator[tuple[str, Row]]:
     """Yield the rows of some places in that order; goes through `rows` anew for every `window` of them."""
     for start in range(0, len(places), window):
-        turns = {place: turn for turn, place in enumerate(places[start : start + window])}
+        some = places[start : start + window]
+        turns = {number: turn for turn, (number, _) in enumerate(some)}
         # A copy holds no more than the row, whatever the row was read from.
-        found = {turns[place]: dict(row) for place, row in enumerate(rows) if place in turns}
-        yield from (found.pop(turn) for turn in sorted(found))
+        found = {turns[number]: dict(row) for number, row in enumerate(rows) if number in turns}
+        yield from ((some[turn][1], found.pop(turn)) for turn in sorted(found))
 
 
 def hashed(seed: int, *parts: str) -> str:
     """Return a hash that orders and divides rows."""
     return hashlib.sha256("\0".join([str(seed), *parts]).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+# --- in words
+
+
+def named_ids(made: Made, reason: str) -> str:
+    """Return the first identifiers of the rows that were left out for a reason, in brackets; empty without any."""
+    ids = list(made.left_out_ids.get(reason, ()))
+    more = ", ..." if len(ids) > MOST_IDS else ""
+    return f" ({', '.join(ids[:MOST_IDS])}{more})" if ids else ""
+
+
+def sizes_fact(what: str, sizes: Sequence[int]) -> str:
+    """Return least, mean and most of some sizes, at least one: `a problem has 12 to 100 candidates, 87.3 on average`."""
+    mean = sum(sizes) / len(sizes)
+    return f"a problem has {min(sizes):,} to {max(sizes):,} {what}, {mean:,.1f} on average"
 
 
 # --- fields of published rows

@@ -56,7 +56,9 @@ def prepare_contests(tables: Tables, wish: Wish, report: Report) -> Made:
         f"{cut.n_tests:,} hidden tests of {cut.n_problems:,} problems are left out, for more than "
         f"{wish.most_test_bytes / 1e6:g} MB of tests",
     ]
-    return Made(chosen.search, chosen.test, chosen.left_out, chosen.n_rows, facts)
+    return Made(
+        chosen.search, chosen.test, chosen.left_out, chosen.n_rows, facts, left_out_ids=chosen.left_out_ids
+    )
 
 
 class _Cut:

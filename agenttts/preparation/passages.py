@@ -19,7 +19,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agenttts.errors import DataError
 from agenttts.preparation.base import (
+    Faults,
     Made,
     Report,
     Row,
@@ -30,6 +32,8 @@ from agenttts.preparation.base import (
     divide,
     hashed,
     loaded,
+    placed,
+    sizes_fact,
     texts,
 )
 from agenttts.preparation.bm25 import Bm25, library_name
@@ -77,9 +81,12 @@ def prepare_questions(tables: Tables, wish: Wish, report: Report) -> Made:
             report(f"{name}: gathering passages")
             pools = {id(table): _pool(table, questions, wish.seed)}
         pool = pools[id(table)]
-        facts.append(f"{library_name()} ranked {len(pool):,} passages for {name}")
+        facts.append(f"{len(pool):,} passages for {name}")
         made.append(_rows(questions, pool, wish.seed, name, report))
-    return Made(made[0], made[1], chosen.left_out, chosen.n_rows, facts)
+    ranked = [f"{library_name()} ranked {' and '.join(facts)}"]
+    n_candidates = [len(row["candidates"]) for rows in made for row in rows]
+    facts = [*ranked, sizes_fact("candidates", n_candidates)]
+    return Made(made[0], made[1], chosen.left_out, chosen.n_rows, facts, left_out_ids=chosen.left_out_ids)
 
 
 def _identity(row: Row) -> str:
@@ -138,9 +145,14 @@ def _pool(rows: Iterable[Row], questions: Sequence[_Question], seed: int) -> lis
     each = sum(len(question.passages) for question in questions) / max(1, len(questions))
     share = MOST_PASSAGES / max(1.0, each * n_rows)
     found: set[str] = set()
-    for row in rows:
+    faults = Faults()
+    for place, row in placed(rows, faults):
         if int(hashed(seed, "pool", _identity(row))[:8], 16) / 16**8 < share:
-            found.update(_all_sentences(row))
+            try:
+                found.update(_all_sentences(row))
+            except DataError as error:
+                faults.add(f"{place} (id {_identity(row)})", str(error))
+    faults.check()
     # In the order of their hashes, so that ties between passages do not go by the order of the published rows.
     return sorted(found, key=lambda passage: hashed(seed, passage))[:MOST_PASSAGES]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from agenttts.catalogue import TASK_FILE, catalogue_folder
 from agenttts.errors import DataError, InputError
-from agenttts.preparation.base import Made, Report, Row, Wish
+from agenttts.preparation.base import Made, Report, Row, Wish, named_ids
 from agenttts.preparation.bm25 import require_bm25
 from agenttts.preparation.recipes import RECIPES, SEARCH_FILE, TEST_FILE, Recipe
 from agenttts.preparation.sources import Origin, found
@@ -122,7 +122,7 @@ def record(name: str, recipe: Recipe, wish: Wish, origin: Origin, made: Made) ->
         f"- test problems: {len(made.test):,} of {wish.n_test:,} wanted, in `{TEST_FILE}`",
         *(f"- {fact}" for fact in made.facts),
         f"- rows that were looked at and left out: {sum(made.left_out.values()):,}",
-        *(f"    - {reason}: {n:,}" for reason, n in sorted(made.left_out.items())),
+        *(f"    - {reason}: {n:,}{named_ids(made, reason)}" for reason, n in sorted(made.left_out.items())),
         "",
     ]
     return "\n".join(lines)

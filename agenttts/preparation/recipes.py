@@ -47,8 +47,8 @@ TOOLS = (rf"{DAILY}tool_desc\.json", rf"{DAILY}graph_desc\.json", r"(^|/)(tool|g
 SRDD = "https://raw.githubusercontent.com/OpenBMB/ChatDev/b967bc479a3c9204d076e21d2aaf45490b3a7981/SRDD/data/data_attribute_format.csv"
 CSV, CONTESTS = (r"data_attribute_format\.csv", r"\.csv"), (r"(^|/)test\d*\.jsonl",)
 
-MULTI_HOP = "questions with 100 candidate sentences, the own paragraphs' and BM25's; search from train, test from validation"
-GRAPH = "questions with 100 candidate triplets, gold on shortest paths and the rest by BM25; search from train, test from test"
+MULTI_HOP = "questions with up to 100 candidate sentences, the own paragraphs' and BM25's; search from train, test from validation"
+GRAPH = "questions with up to 100 candidate triplets, gold on shortest paths and the rest by BM25; search from train, test from test"
 
 RECIPES: Mapping[str, Recipe] = {
     "2wikimultihopqa": Recipe(

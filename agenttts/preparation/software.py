@@ -16,7 +16,7 @@ def prepare_requirements(tables: Tables, wish: Wish, report: Report) -> Made:
     chosen = divide(
         tables, wish, _problem, identity=_identity, text=lambda problem: str(problem["description"])
     )
-    return Made(chosen.search, chosen.test, chosen.left_out, chosen.n_rows)
+    return Made(chosen.search, chosen.test, chosen.left_out, chosen.n_rows, left_out_ids=chosen.left_out_ids)
 
 
 def _identity(row: Row) -> str:

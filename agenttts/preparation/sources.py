@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from agenttts.errors import DataError, InputError
-from agenttts.preparation.base import Report, Row, Tables
+from agenttts.preparation.base import Faults, Report, Row, Tables
 
 __all__ = ["Files", "Origin", "Published", "Wanted", "found"]
 
@@ -71,8 +71,15 @@ class Files:
     paths: tuple[Path, ...]
 
     def __iter__(self) -> Iterator[Row]:
+        faults = Faults()
+        yield from (row for _, row in self.placed(faults))
+        faults.check()
+
+    def placed(self, faults: Faults) -> Iterator[tuple[str, Row]]:
+        """Yield each row with its file and its line or number; what is no row goes to `faults`."""
         for path in self.paths:
-            yield from _rows(path)
+            for place, row in _rows(path, faults):
+                yield f"{path}: {place}", row
 
 
 @contextmanager
@@ -243,13 +250,17 @@ def _suffix(path: Path) -> str:
     return found
 
 
-def _rows(path: Path) -> Iterator[Row]:
+_Placed = Iterator[tuple[str, Any]]
+
+
+def _rows(path: Path, faults: Faults) -> Iterator[tuple[str, Row]]:
     readers = {".jsonl": _json_lines, ".json": _json_values, ".csv": _csv_rows, ".parquet": _parquet_rows}
     try:
-        for number, row in enumerate(readers[_suffix(path)](path), start=1):
-            if not isinstance(row, Mapping):
-                raise DataError(f"{path}: row {number}: expected an object, got {type(row).__name__}")
-            yield row
+        for place, row in readers[_suffix(path)](path, faults):
+            if isinstance(row, Mapping):
+                yield place, row
+            else:
+                faults.add(f"{path}: {place}", f"expected an object, got {type(row).__name__}")
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path}: not a text file in UTF-8 (byte 0x{error.object[error.start]:02x})"
@@ -264,21 +275,20 @@ def _opened(path: Path) -> Any:
     return path.open(encoding="utf-8-sig", newline="")
 
 
-def _json_lines(path: Path) -> Iterator[Any]:
+def _json_lines(path: Path, faults: Faults) -> _Placed:
     with _opened(path) as file:
         for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield _parsed(path, line, f"line {number}")
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+            except ValueError as error:
+                faults.add(f"{path}: line {number}", f"not valid JSON: {error}")
+            else:
+                yield f"line {number}", value
 
 
-def _parsed(path: Path, text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{path}: {where}: not valid JSON: {error}") from error
-
-
-def _json_values(path: Path) -> Iterator[Any]:
+def _json_values(path: Path, faults: Faults) -> _Placed:
     """Yield the items of a list, or the values that follow one another; TaskBench names JSON lines `.json`."""
     with _opened(path) as file:
         text = file.read()
@@ -286,25 +296,29 @@ def _json_values(path: Path) -> Iterator[Any]:
     start = len(text) - len(text.lstrip())
     is_list = text[start : start + 1] == "["
     place = blank.match(text, start + is_list).end()  # type: ignore[union-attr]
+    number = 0
     while place < len(text) and not (is_list and text[place] == "]"):
         try:
             value, place = decoder.raw_decode(text, place)
         except json.JSONDecodeError as error:
             raise DataError(f"{path}: line {error.lineno}: not valid JSON: {error.msg}") from error
-        yield value
+        number += 1
+        yield f"row {number}", value
         place = blank.match(text, place).end()  # type: ignore[union-attr]
     if is_list and place >= len(text):
         raise DataError(f"{path}: not valid JSON: the list has no end; the file is cut off")
 
 
-def _csv_rows(path: Path) -> Iterator[Any]:
+def _csv_rows(path: Path, faults: Faults) -> _Placed:
     with _opened(path) as file:
-        for row in csv.DictReader(file, strict=True):
+        reader = csv.DictReader(file, strict=True)
+        for row in reader:
+            place = f"line {reader.line_num}"
             if None in row or None in row.values():
-                raise DataError(
-                    f"{path}: a row has another number of values than the header: {str(row)[:100]}"
-                )
-            yield row
+                what = f"a row has another number of values than the header: {str(row)[:100]}"
+                faults.add(f"{path}: {place}", what)
+            else:
+                yield place, row
 
 
 class _BatchRow(Mapping[str, Any]):
@@ -328,13 +342,16 @@ class _BatchRow(Mapping[str, Any]):
         return len(self._batch.schema.names)
 
 
-def _parquet_rows(path: Path) -> Iterator[Any]:
+def _parquet_rows(path: Path, faults: Faults) -> _Placed:
     import pyarrow
     import pyarrow.parquet
 
     source = io.BytesIO(gzip.decompress(path.read_bytes())) if path.name.lower().endswith(".gz") else path
     try:
+        before = 0
         for batch in pyarrow.parquet.ParquetFile(source).iter_batches(batch_size=BATCH):
-            yield from (_BatchRow(batch, place) for place in range(batch.num_rows))
+            for place in range(batch.num_rows):
+                yield f"row {before + place + 1}", _BatchRow(batch, place)
+            before += batch.num_rows
     except pyarrow.ArrowException as error:
         raise DataError(f"{path}: not a readable Parquet file: {error}") from error

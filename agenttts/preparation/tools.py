@@ -52,6 +52,7 @@ def prepare_requests(tables: Tables, wish: Wish, report: Report) -> Made:
         chosen.left_out,
         chosen.n_rows,
         [f"each problem carries {len(tools)} tools"],
+        chosen.left_out_ids,
     )
 
 

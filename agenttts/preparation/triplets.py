@@ -33,6 +33,7 @@ from agenttts.preparation.base import (
     divide,
     hashed,
     loaded,
+    sizes_fact,
     texts,
 )
 from agenttts.preparation.bm25 import Bm25, library_name
@@ -65,9 +66,12 @@ def prepare_graphs(tables: Tables, wish: Wish, report: Report) -> Made:
     n_gold = [len(row["gold_candidates"]) for row in (*chosen.search, *chosen.test)]
     facts = [
         f"ranked by {library_name()}",
+        sizes_fact("candidates", [len(row["candidates"]) for row in (*chosen.search, *chosen.test)]),
         f"a problem has {sum(n_gold) / len(n_gold):.1f} gold triplets on average, {max(n_gold)} at most",
     ]
-    return Made(chosen.search, chosen.test, chosen.left_out, chosen.n_rows, facts)
+    return Made(
+        chosen.search, chosen.test, chosen.left_out, chosen.n_rows, facts, left_out_ids=chosen.left_out_ids
+    )
 
 
 def _identity(row: Row) -> str:

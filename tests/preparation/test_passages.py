@@ -92,6 +92,14 @@ def test_other_names_of_an_answer_count():
     assert row["answers"] == [f"River {number}", f"The {number}"]
 
 
+def test_how_many_candidates_came_out_is_told():
+    done = made(TRAIN, DEV)
+    sizes = [len(row["candidates"]) for row in (*done.search, *done.test)]
+    mean = sum(sizes) / len(sizes)
+    assert f"a problem has {min(sizes)} to {max(sizes)} candidates, {mean:,.1f} on average" in done.facts
+    assert sum("passages for" in fact for fact in done.facts) == 1
+
+
 def test_facts_behind_the_end_of_a_paragraph_name_nothing():
     broken = question(1) | {"supporting_facts": {"title": ["Person 1", "Town 1"], "sent_id": [1, 902]}}
     nothing = question(2) | {"supporting_facts": {"title": ["Person 2", "Elsewhere"], "sent_id": [7, 0]}}

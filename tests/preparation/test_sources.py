@@ -70,7 +70,7 @@ def test_a_parquet_row_tells_its_columns_and_lacks_others(tmp_path: Path) -> Non
     ("name", "data", "told"),
     [
         ("a.jsonl", b'{"id": 1}\n{"id":', "line 2: not valid JSON"),
-        ("a.jsonl", b"[1]", "row 1: expected an object, got list"),
+        ("a.jsonl", b"[1]", "line 1: expected an object, got list"),
         ("a.json", b'[{"id": 1}, {"id"', "not valid JSON"),
         ("a.json", b'[{"id": 1}', "the list has no end"),
         ("a.json", b"[" * 100_000, "cannot be read"),
