@@ -132,7 +132,7 @@ def quote_studies(
         say_aside(fold(f"{n} had each to pay for itself; draws that they share are paid for once."))
     if known.scoring and todo:
         say_aside(fold(f"Of one study: {known.scoring}"))
-    test = _tested_cost(folder, options, n_tested, n_test)
+    test = tested_cost(folder, options, n_tested, n_test)
     if n_tested:
         say_aside(
             fold(
@@ -152,7 +152,7 @@ def _cost_words(cost: Cost) -> str:
     return " or ".join(parts) or "at a cost unknown"
 
 
-def _tested_cost(folder: ComparisonFolder, options: StudyOptions, n_tested: int, n_test: int) -> Cost:
+def tested_cost(folder: ComparisonFolder, options: StudyOptions, n_tested: int, n_test: int) -> Cost:
     """Return what scoring allocations on test problems is expected to cost, each as a feasible one does on average."""
     from agenttts._cli.quoting import forecast
     from agenttts.budgets.quote import N_CONFIRMED
