@@ -126,7 +126,7 @@ def optimize(
         concurrency: Problems worked on at a time; does not change the result.
         run: Name (kept under `runs/`) or folder of the run; `None`: a name made of the task and what was asked.
         store: Where draws are kept, a database URL; `None`: `runs/samples.sqlite`.
-        endpoint: Take every model from this OpenAI-compatible base URL.
+        endpoint: Ask the models of stages at this OpenAI-compatible base URL; scorers and planner stay where their cards say.
         source: Client used for `endpoint`; `None`: `openai`.
         trust: Allow the Python functions that the task names to run.
         planner: Card name of the model that the allocator asks for advice; `None`: the task's, if any.
@@ -191,7 +191,7 @@ def evaluate(
         n: Only the first n problems; `None`: all.
         concurrency: Problems worked on at a time.
         store: Where draws are kept, a database URL; `None`: `runs/samples.sqlite`.
-        endpoint: Take every model from this OpenAI-compatible base URL.
+        endpoint: Ask the models of stages at this OpenAI-compatible base URL; scorers and planner stay where their cards say.
         source: Client used for `endpoint`; `None`: `openai`.
         trust: Allow the Python functions that the task names to run.
         data: Where the data that the plan was made with lie now, or others in their place, as for `optimize`.
@@ -292,7 +292,7 @@ def compare(
         data: As for `optimize`.
         out: Name (kept under `runs/`) or folder of the comparison; `None`: a name made of the task and what was asked.
         store: Where shared draws are kept, a database URL; `None`: `draws.sqlite` in the folder.
-        endpoint: Take every model from this OpenAI-compatible base URL.
+        endpoint: Ask the models of stages at this OpenAI-compatible base URL; scorers and planner stay where their cards say.
         source: Client used for `endpoint`; `None`: `openai`.
         trust: Allow the Python functions that the task names to run.
         report: Told of each trial and each search that ends.

@@ -92,6 +92,15 @@ def test_evaluate_asks_nothing_either_and_looks_only_where_the_plan_does(tmp_pat
             assert done.exit_code == 0, done.output
 
 
+def test_an_endpoint_moves_the_models_of_stages_and_leaves_the_scorer(tmp_path: Path) -> None:
+    with local_server(always=echo) as writer, embedding_server() as scorer:
+        plan = plan_of(write_task(tmp_path, closed_port_url(), scorer.url), tmp_path / "plan.yaml")
+        done = agenttts("evaluate", plan, "--endpoint", writer.url, "--json")
+        assert done.exit_code == 0, done.output
+        assert (json.loads(done.stdout)["score"]["mean"], len(writer.bodies)) == (1.0, 6)
+        assert scorer.bodies
+
+
 def plan_of(task: Path, path: Path) -> Path:
     """Write the plan of one sample of the small model."""
     from agenttts import Plan, Task

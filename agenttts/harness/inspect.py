@@ -52,7 +52,7 @@ def plan(
         plan: As the model of that name takes it.
         fields: Where other fields are, e.g. `question:user;context:row.passages`; `row` is the metadata.
         content: `text` of the selected sample, or the `answer` that was read out of it.
-        endpoint: Take every model from this OpenAI-compatible base URL.
+        endpoint: Ask the models of stages at this OpenAI-compatible base URL; scorers and planner stay where their cards say.
         store: Database URL that keeps draws.
         trust: Allow the Python functions that the plan's task names to run.
     """

@@ -19,7 +19,7 @@ from agenttts.study.events import EVENTS_FILE
 from agenttts.study.figures import Figure, measure_figures, stage_figures
 from agenttts.study.statistics import Interval, mean_interval
 from agenttts.study.study import PLAN_FILE, RUNS
-from agenttts.task.naming import asked_models
+from agenttts.task.naming import asked_models, stage_models
 from agenttts.task.reading import nearest
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def load_plan(
     data: str | Path | None = None,
     needs: Split | None = None,
 ) -> Plan:
-    """Return a plan, its models taken from `endpoint` and its data from `data` (see `Task.with_data`) where given.
+    """Return a plan, the models of its stages taken from `endpoint` and its data from `data` (see `Task.with_data`) where given.
 
     Raises:
         PlanError: There is no such plan, or it cannot be read.
@@ -88,8 +88,12 @@ def load_plan(
         plan = replace(plan, task=plan.task.with_data(data, needs=needs))
     if endpoint is None and source is None:
         return plan
-    cards = {name: override_endpoint(card, endpoint, source) for name, card in plan.task.cards.items()}
-    return replace(plan, task=replace(plan.task, cards=cards))
+    moved = {
+        name: override_endpoint(card, endpoint, source)
+        for name, card in plan.task.cards.items()
+        if name in stage_models(plan.task.file)
+    }
+    return replace(plan, task=replace(plan.task, cards={**plan.task.cards, **moved}))
 
 
 def _plan_file(path: Path) -> Path:

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from agenttts.task.drafts import Draft
     from agenttts.task.schema import TaskFile
 
-__all__ = ["asked_models", "in_mode", "named_cards", "named_models", "only_scoring", "verifier_blocks"]
+__all__ = [
+    "asked_models",
+    "in_mode",
+    "named_cards",
+    "named_models",
+    "only_scoring",
+    "stage_models",
+    "verifier_blocks",
+]
 
 
 def verifier_blocks(draft: Draft | TaskFile) -> Iterator[tuple[Loc, VerifierBlock]]:
@@ -86,6 +94,13 @@ def _of_chosen(way: SelectBlock) -> Iterator[str]:
     yield from (verifier.model or TINY_PRM for _, verifier in _of_way(way))
     named = (way.model, None if way.critic is None else way.critic.model)
     yield from (model for model in (*named, *(way.to or ())) if model is not None)
+
+
+def stage_models(file: TaskFile) -> frozenset[str]:
+    """Return the cards of the models of stages, in their modes, and of those that they escalate to: what an endpoint moves."""
+    named = {model for stage in file.stages.values() for model in stage.variants}
+    ways = (way for stage in file.stages.values() for way in stage.select)
+    return frozenset(named.union(*(way.to or () for way in ways)))
 
 
 def in_mode(card: ModelCard, mode: str) -> ModelCard:

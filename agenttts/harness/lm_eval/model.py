@@ -47,7 +47,7 @@ class AgentttsLM(LM):  # type: ignore[misc]
             the task. Without it, a plan that reads a single field gets the prompt of the task; one that reads several
             gets the document's columns of these names, and the prompt for a single one that is missing there.
         content: `text` of the selected sample, or the `answer` that was read out of it.
-        endpoint: Take every model from this OpenAI-compatible base URL.
+        endpoint: Ask the models of stages at this OpenAI-compatible base URL; scorers and planner stay where their cards say.
         concurrency: Requests worked on at a time.
         store: Database URL that keeps draws, so that a repeated evaluation pays for nothing twice.
         trust: Allow the Python functions that the plan's task names to run.
