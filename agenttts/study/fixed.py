@@ -5,13 +5,14 @@ What may change between two runs of a study is in `Study.amend`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agenttts.budgets.cost import Unit
 from agenttts.budgets.loading import override_endpoint
 from agenttts.study.opening import as_budget, run_folder
+from agenttts.task.naming import stage_models
 
 if TYPE_CHECKING:
     from agenttts.budgets.cards import ModelCard
@@ -71,14 +72,8 @@ def _has_data(study: Study, path: str) -> bool:
 
 def _is_served_by(task: Task, endpoint: str | None, source: str | None) -> bool:
     """Return whether the models of the stages come from there as it is."""
-    cards = [task.cards[name] for name in dict.fromkeys(_asked_models(task)) if name in task.cards]
+    cards = [task.cards[name] for name in stage_models(task.file) if name in task.cards]
     return all(_place(override_endpoint(card, endpoint, source)) == _place(card) for card in cards)
-
-
-def _asked_models(task: Task) -> Iterator[str]:
-    for stage in task.file.stages.values():
-        yield from stage.variants
-        yield from (name for way in stage.select for name in way.to or ())
 
 
 def _place(card: ModelCard) -> tuple[str, str, str, str | None]:
