@@ -1,11 +1,12 @@
 """A run as a study of Optuna, in a storage that Optuna and its dashboard open.
 
 Each trial keeps its number. Parameters are `<stage>.model`, `<stage>.n_samples`, `<stage>.select` and, for stages with
-`when` or that may be left out, `<stage>.below`; a stage that is off has `below` alone. The value is the mean score.
+`when` or that may be left out, `<stage>.below`; a stage that is off has `below` alone. The value is the mean score of the
+problems that have one; of a stopped trial the user attribute `estimate` says what it would score on all problems.
 
     ok            COMPLETE
     over_budget   COMPLETE, with a constraint above 0
-    stopped       PRUNED, with the estimate as intermediate value at the number of problems seen
+    stopped       PRUNED, with the score as intermediate value at the number of problems seen
     invalid       FAIL
 """
 
@@ -36,6 +37,7 @@ ATTRIBUTES = (
     "score",
     "score_low",
     "score_high",
+    "estimate",
     "charged",
     "usd",
     "n_problems",
@@ -152,11 +154,11 @@ def _frozen(optuna: Any, trial: Trial, row: Mapping[str, Any], spaces: Mapping[s
         names = ("below",) if "model" not in cells else cells
         params |= {f"{choice.stage}.{name}": cells[name] for name in names}
     state = _STATES[trial.status]
-    pruned = {len(trial.scores): row["estimate"]} if state == "PRUNED" else {}
+    pruned = {len(trial.scores): row["score"]} if state == "PRUNED" else {}
     over = None if row["charged"] is None else row["charged"] - row["budget"]
     made = optuna.trial.create_trial(
         state=optuna.trial.TrialState[state],
-        value=None if state == "FAIL" else row["estimate"],
+        value=None if state == "FAIL" else row["score"],
         params=params,
         distributions={name: spaces[name] for name in params},
         user_attrs=_attributes(row),

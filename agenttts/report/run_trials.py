@@ -17,6 +17,10 @@ __all__ = ["trials_part"]
 LONGEST = 90
 """Characters of what is said of a trial."""
 MOST = 2000
+HOW = (
+    "Low and high are the ends of 95% intervals over problems; estimate is what a trial that racing stopped would score on "
+    "all problems, judged by the others, and not measured; paid and reused count draws."
+)
 
 
 def trials_part(facts: RunFacts) -> Part:
@@ -25,19 +29,19 @@ def trials_part(facts: RunFacts) -> Part:
         return Part("trials", "Single trials", (paragraph("No trial has come to its end."),))
     trials = facts.trials[:MOST]
     unit = facts.head.budget.unit.label
-    stages = range(5, 5 + len(facts.head.stages))
-    figures = ["trial", "score", "low", "high", unit]
+    figures = ["trial", "score", "low", "high", "estimate", unit]
+    stages = range(len(figures), len(figures) + len(facts.head.stages))
     head = [*figures, *facts.head.stages, "problems", "failed", "paid", "reused", "status", "by", "why"]
     rows = [_row(facts, one) for one in trials]
     told = table(
         head,
         rows,
         label="All trials",
-        right=[*range(5), *range(stages.stop, stages.stop + 4)],
+        right=[*range(len(figures)), *range(stages.stop, stages.stop + 4)],
         is_long=True,
         places=[f"trial-{one.number}" for one in trials],
     )
-    source = f"{measured_text(facts.head, 'on the search problems')} Low and high are the ends of 95% intervals over problems; paid and reused count draws."
+    source = f"{measured_text(facts.head, 'on the search problems')} {HOW}"
     left = len(facts.trials) - len(trials)
     more = (
         [paragraph(f"{left:,} later trials are left out; agenttts export has all.", "soft")]
@@ -48,7 +52,9 @@ def trials_part(facts: RunFacts) -> Part:
 
 
 def _row(facts: RunFacts, one: TrialFact) -> list[str]:
-    figures = ["" if value is None else f"{value:.3f}" for value in (one.score, one.low, one.high)]
+    figures = [
+        "" if value is None else f"{value:.3f}" for value in (one.score, one.low, one.high, one.estimate)
+    ]
     return [
         str(one.number),
         *figures,

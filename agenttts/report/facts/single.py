@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from agenttts.report.facts.intervals import CONFIDENCE, band
+from agenttts.report.facts.intervals import band
 from agenttts.report.facts.values import ProblemFact, Standing, TrialFact
-from agenttts.study.statistics import wilson
 
 if TYPE_CHECKING:
     from agenttts.report.facts.record import RunRecord
@@ -25,14 +24,13 @@ def trial_facts(record: RunRecord, standing: Mapping[int, Standing]) -> tuple[Tr
 
 
 def _trial(trial: Trial, archive: Archive, standing: Standing, names: Sequence[str]) -> TrialFact:
-    score = archive.estimate(trial) if trial.scores else None
-    low, high = (None, None) if score is None else _interval(trial, score)
+    low, high = band(list(trial.scores.values())) if trial.scores else (None, None)
     return TrialFact(
         number=trial.number,
         allocation=trial.allocation,
         status=trial.status,
         standing=standing,
-        score=score,
+        score=trial.score if trial.scores else None,
         low=low,
         high=high,
         n_problems=len(trial.scores),
@@ -46,14 +44,8 @@ def _trial(trial: Trial, archive: Archive, standing: Standing, names: Sequence[s
         stopped_because=trial.stopped_because,
         estimated_from=trial.estimated_from,
         scores=tuple(trial.scores.get(name) for name in names),
+        estimate=archive.estimate(trial) if trial.status == "stopped" and trial.scores else None,
     )
-
-
-def _interval(trial: Trial, score: float) -> tuple[float, float]:
-    """Return the interval of a trial's score; of a stopped one around its estimate, as wide as the problems it saw."""
-    if trial.status == "stopped":
-        return wilson(score, len(trial.scores), CONFIDENCE)
-    return band(list(trial.scores.values()))
 
 
 def problem_facts(record: RunRecord, texts: Mapping[str, str]) -> tuple[ProblemFact, ...]:

@@ -532,10 +532,10 @@ class TrialFact:
     status: TrialStatus
     standing: Standing
     score: float | None
-    """As an estimate for all problems (see `Archive.estimate`); `None`: nothing was scored."""
+    """Measured: the mean over the problems that it saw; `None`: nothing was scored."""
     low: float | None
-    """95 % interval over problems: Wilson's where all scores are 0 or 1, and around the estimate of a stopped trial;
-    else normal, never narrower than Wilson's of the same mean."""
+    """95 % interval over problems: Wilson's where all scores are 0 or 1; else normal, never narrower than Wilson's of
+    the same mean."""
     high: float | None
     n_problems: int
     """Problems with a score."""
@@ -551,6 +551,9 @@ class TrialFact:
     """Stage -> draws that its score is averaged over, where more than its own."""
     scores: tuple[float | None, ...] = ()
     """By problem, in the order of `RunFacts.problems`; `None`: no score."""
+    estimate: float | None = None
+    """Of a stopped trial what it would score on all problems (see `Archive.estimate`); not measured. `None`: any other,
+    or nothing was scored."""
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,13 @@ def test_trials_tell_scores_in_the_order_of_the_problems(run):
     assert (first.low, first.high) == pytest.approx((0.150036, 0.849964), abs=1e-5)
 
 
-def test_a_stopped_trial_is_estimated_for_all_problems(run):
+def test_a_stopped_trial_tells_what_it_measured_and_apart_from_it_the_estimate_for_all_problems(run):
     record = run([FULL, STOPPED])
-    told = trial_facts(record, standings(record.archive))[1]
+    full, told = trial_facts(record, standings(record.archive))
     # FULL scored 1.0 on the two problems that it saw and 0.5 on all: they are half a point easier.
-    assert told.score == 0.5
-    assert told.low < 0.5 < told.high
+    assert (told.score, told.estimate) == (1.0, 0.5)
+    assert told.high == 1.0
+    assert full.estimate is None
     assert told.stopped_because == "surely worse"
 
 
