@@ -12,7 +12,7 @@ from typing import Any
 
 from agenttts.errors import InputError
 from agenttts.pipeline.base import Problem
-from agenttts.pipeline.messages import fields_from_messages, fields_read
+from agenttts.pipeline.messages import SOURCES, fields_from_messages, fields_read
 from agenttts.pipeline.plan import Plan
 from agenttts.serve.protocol import ChatRequest
 from agenttts.serve.refused import Refused
@@ -40,9 +40,10 @@ class Reading:
         """Return the problem that a request holds.
 
         Raises:
-            Refused: It lacks a field; names the fields that the plan reads.
+            Refused: It lacks a field, or there is nothing in it; names the fields.
         """
         fields = self._fields(asked)
+        self._check_asks(fields, "messages" if asked.problem is None else "problem")
         known = fields.get(self.id_field) if self.id_field is not None else None
         return Problem(request_id if known is None else str(known), fields)
 
@@ -57,6 +58,18 @@ class Reading:
             message = f'{error}. The fields may also come as `problem` in the body: {{"problem": {{...}}}}'
             raise Refused(message, code="missing_fields", param="messages") from error
 
+    def _check_asks(self, fields: Mapping[str, Any], param: str) -> None:
+        """Refuse a problem that asks nothing, before a whole plan is bought for it.
+
+        A row of data may leave a field empty, so of an object only that all are empty is refused; a message that is a
+        field by itself has no other meaning.
+        """
+        blank = [name for name in self.reads if _is_blank(fields[name])]
+        messages = [name for name in blank if self.mapping.get(name) in SOURCES]
+        if empty := messages or (blank if len(blank) == len(self.reads) else []):
+            message = f"{_listed(empty)}: empty, so that there is nothing to answer"
+            raise Refused(message, code="empty_field", param=param)
+
     def _complete(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         if missing := [name for name in self.reads if name not in fields]:
             raise Refused(
@@ -65,6 +78,10 @@ class Reading:
                 param="problem",
             )
         return dict(fields)
+
+
+def _is_blank(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _listed(names: list[str] | tuple[str, ...]) -> str:

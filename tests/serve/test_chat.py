@@ -183,6 +183,34 @@ def test_several_fields_come_as_json_as_problem_or_as_metadata(tmp_path: Path, b
             )
 
 
+@pytest.mark.parametrize("blank", ["", "  \n ", [{"type": "text", "text": " "}]])
+def test_a_question_that_is_empty_is_refused_by_name_and_costs_nothing(
+    served: Served, backend: ScriptedServer, blank: object
+):
+    backend.asked.clear()
+    for told in (
+        {"messages": [{"role": "user", "content": blank}]},
+        {"problem": {"question": "" if isinstance(blank, list) else blank}},
+    ):
+        reply = served.post(**told)
+        error = reply.json()["error"]
+        assert (reply.status_code, error["code"], error["param"]) == (400, "empty_field", next(iter(told)))
+        assert "`question`" in error["message"]
+    assert not backend.asked
+
+
+def test_one_of_several_fields_may_be_empty_unless_it_is_a_message(tmp_path: Path, backend: ScriptedServer):
+    plan = plan_at(tmp_path, backend.url, extra_field="context")
+    messages = [{"role": "system", "content": " "}, {"role": "user", "content": "Why?"}]
+    with serving(plan) as served:
+        assert served.post(problem={"question": "Why?", "context": ""}).status_code == 200
+        assert served.post(problem={"question": " ", "context": ""}).status_code == 400
+    with serving(plan, mapping={"question": "user", "context": "system"}) as served:
+        reply = served.post(messages=messages)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "empty_field")
+    assert "`context`" in reply.json()["error"]["message"]
+
+
 def test_the_plan_or_the_options_say_which_message_a_field_is(tmp_path: Path, backend: ScriptedServer):
     plan = plan_at(tmp_path, backend.url, extra_field="context")
     plan = Plan(plan.task, plan.allocation, messages={"question": "user", "context": "first_user"})
