@@ -108,7 +108,7 @@ class Engine:
                 problem, allocation, clients=Reseeded(self._clients, seed), sampler=sampler
             )
         except Exception as error:
-            raise refusal_of(error) from error
+            raise refusal_of(error, _stage_of(error, bill)) from error
         _check_verified(outputs, bill)
         costs = self._pipeline.charged(outputs, self.cost_model)
         final = outputs[self.plan.task.scored_stage]
@@ -119,6 +119,11 @@ class Engine:
         from agenttts.store.memory import MemoryStore
 
         return StoredSampler(self._clients, MemoryStore(), self._ledger, PAYER)
+
+
+def _stage_of(error: Exception, bill: Bill) -> str:
+    """Return the stage that a draw failed at; empty: no draw did. What stops a run is raised without its stage."""
+    return next((stage for stage, _, failed in bill.failures if failed is error), "")
 
 
 def _check_verified(outputs: Mapping[str, StageOutput], bill: Bill) -> None:
@@ -136,4 +141,5 @@ def _check_verified(outputs: Mapping[str, StageOutput], bill: Bill) -> None:
 def _unverified(error: ProviderError, stage: str) -> Refused:
     refused = refusal_of(error, stage)
     refused.message = f"no sample could be scored: {refused.message}"
+    refused.detail = f"no sample could be scored: {refused.detail}"
     return refused

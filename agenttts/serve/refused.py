@@ -1,11 +1,13 @@
 """A request that gets no answer, as an error in the shape of OpenAI's; and what errors of ours mean to a caller.
 
 A failed provider is never a wrong answer: it becomes 502 (it was asked and failed) or 503 (it is down or busy now), with
-its cause. `x-should-retry: false`, which the openai client obeys, says that the same request would fail again.
+its cause as a code. Where the models are and how to mend them is for the operator, whose log tells it; a caller reads
+neither. `x-should-retry: false`, which the openai client obeys, says that the same request would fail again.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +17,7 @@ from agenttts.errors import (
     CardError,
     EndpointDownError,
     InputError,
+    NotServedError,
     ProviderError,
     RateLimitedError,
     RecordedMissError,
@@ -29,6 +32,14 @@ __all__ = ["Refused", "refusal_of"]
 
 RETRY_DOWN_S, RETRY_LIMITED_S = 15, 5
 """Seconds after which it makes sense to ask again: as long as an endpoint counts as down; a pause for a limit."""
+SAID: Mapping[type[ProviderError], str] = {
+    EndpointDownError: "a model of this plan cannot be reached now; ask again later",
+    RateLimitedError: "a model of this plan is busy now; ask again later",
+    AuthenticationError: "a model of this plan does not let this server in",
+    NotServedError: "a model of this plan is not served at present",
+}
+"""What a caller is told; of other kinds, that there was no usable reply."""
+_ADDRESS = re.compile(r"\b[a-z][a-z0-9+.\-]*://[^\s'\"<>]+[^\s'\"<>.,:;)]", re.IGNORECASE)
 KINDS = {401: "authentication_error", 429: "rate_limit_error"}
 
 
@@ -42,6 +53,7 @@ class Refused(Exception):  # noqa: N818 - an answer to the caller
         retry_after_s: When to ask again; `None`: not said.
         retry: Whether the same request may be answered when it is sent again.
         stage: The stage that failed; empty: none did.
+        detail: What the operator is told in place of the message, addresses and advice included.
     """
 
     def __init__(
@@ -55,6 +67,7 @@ class Refused(Exception):  # noqa: N818 - an answer to the caller
         retry_after_s: int | None = None,
         retry: bool = False,
         stage: str = "",
+        detail: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -65,6 +78,7 @@ class Refused(Exception):  # noqa: N818 - an answer to the caller
         self.retry_after_s = retry_after_s
         self.retry = retry
         self.stage = stage
+        self.detail = detail or message
 
     def body(self, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the JSON of the error; `more` stands beside it as `agenttts`."""
@@ -101,7 +115,8 @@ def refusal_of(error: Exception, stage: str = "") -> Refused:
     if isinstance(error, RecordedMissError | InputError) and not of_server:
         return Refused(message, code=_word(error), stage=stage)
     if isinstance(error, AgentTTSError):
-        return Refused(message, status=500, code=_word(error), reason="internal", stage=stage)
+        told = f"{where}this is a fault of the server; its log says more"
+        return Refused(told, status=500, code=_word(error), reason="internal", stage=stage, detail=message)
     # The text of a bug may quote a prompt; its name does not.
     return Refused(
         f"{where}{type(error).__name__}: this is a bug in agenttts, or in a function of the task",
@@ -117,20 +132,41 @@ def _of_stage(error: StageFailedError) -> Refused:
     if isinstance(cause, Exception):
         return refusal_of(cause, failure.stage)
     # A test that could not be run is no test that failed.
-    message = f"stage {failure.stage}: {clean(failure.message)}"
-    return Refused(message, status=502, code="unscored", reason="provider", stage=failure.stage)
+    detail = f"stage {failure.stage}: {clean(failure.message)}"
+    message = _without_addresses(detail)
+    return Refused(
+        message, status=502, code="unscored", reason="provider", stage=failure.stage, detail=detail
+    )
 
 
 def _of_provider(error: ProviderError, where: str, stage: str) -> Refused:
-    message = f"{where}{clean(str(error))}"
-    code = _word(error)
-    if isinstance(error, EndpointDownError | RateLimitedError):
-        wait_s = RETRY_DOWN_S if isinstance(error, EndpointDownError) else RETRY_LIMITED_S
-        return Refused(
-            message, status=503, code=code, reason="provider", retry_after_s=wait_s, retry=True, stage=stage
-        )
+    wait_s = {EndpointDownError: RETRY_DOWN_S, RateLimitedError: RETRY_LIMITED_S}.get(type(error))
     final = isinstance(error, AuthenticationError | RequestRefusedError)
-    return Refused(message, status=502, code=code, reason="provider", retry=not final, stage=stage)
+    return Refused(
+        f"{where}{_told_of(error)}",
+        status=502 if wait_s is None else 503,
+        code=_word(error),
+        reason="provider",
+        retry_after_s=wait_s,
+        retry=not final,
+        stage=stage,
+        detail=f"{where}{clean(str(error))}",
+    )
+
+
+def _told_of(error: ProviderError) -> str:
+    """Return what a caller is told: of a request that was refused the reason, which the caller may mend."""
+    if (said := SAID.get(type(error))) is not None:
+        return said
+    if isinstance(error, RequestRefusedError):
+        return f"a model of this plan refuses the request: {_without_addresses(clean(str(error)), error.endpoint)}"
+    return "a model of this plan gave no usable reply"
+
+
+def _without_addresses(text: str, endpoint: str = "") -> str:
+    if endpoint:
+        text = text.replace(f"{endpoint}: ", "").replace(endpoint, "(address)")
+    return _ADDRESS.sub("(address)", text)
 
 
 def _word(error: Exception) -> str:

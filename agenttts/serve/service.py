@@ -348,12 +348,13 @@ class Service:
             self._down_until_s = time.monotonic() + RETRY_DOWN_S
         if refused.status >= 500 and refused.reason != "shutdown":
             shown = {} if job is None else {"id": job.id, "seconds": round(job.took_s, 3)}
+            if refused.stage:
+                shown["stage"] = refused.stage
             self.log.event(
                 "failed",
                 status=refused.status,
                 code=refused.code,
-                stage=refused.stage,
-                because=refused.message,
+                because=refused.detail,
                 **shown,
             )
 
@@ -408,7 +409,7 @@ def _noted(span: Span) -> Iterator[None]:
     try:
         yield
     except Refused as refused:
-        span.failed(refused.code, refused.message)
+        span.failed(refused.code, refused.detail)
         raise
     except asyncio.CancelledError:
         span.failed("cancelled", "")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -26,7 +28,7 @@ from agenttts.serve.refused import refusal_of
 from agenttts.task.task import Task
 from tests.models.local_server import closed_port_url
 from tests.scripted_server import Asked, Reply
-from tests.serve.conftest import NAME, QUESTION, plan_at, script, serving, serving_on
+from tests.serve.conftest import NAME, QUESTION, Served, plan_at, script, serving, serving_on
 
 MESSAGES = [{"role": "user", "content": QUESTION}]
 
@@ -58,7 +60,7 @@ def test_a_stage_that_fails_is_named_with_its_cause_and_what_was_spent(tmp_path:
         return script(asked) if asked.prompt.startswith("Think") else Reply("out of memory", status=500)
 
     with serving_on(tmp_path, said) as (served, _):
-        with pytest.raises(InternalServerError, match="out of memory") as caught:
+        with pytest.raises(InternalServerError, match="gave no usable reply") as caught:
             served.client().chat.completions.create(model=NAME, messages=MESSAGES)
         reply = caught.value.response
         assert reply.status_code == 502
@@ -68,7 +70,9 @@ def test_a_stage_that_fails_is_named_with_its_cause_and_what_was_spent(tmp_path:
         assert reply.json()["agenttts"]["spent"]["draws_paid"] == 3
         assert served.metric("agenttts_provider_failures_total", code="provider_unavailable") == 1
         assert served.metric("agenttts_model_calls_total", stage="answer", outcome="failed") == 1
-        assert '"event": "failed"' in served.log.getvalue()
+        logged = _failed(served)
+        assert (logged["stage"], logged["code"]) == ("answer", "provider_unavailable")
+        assert "out of memory" in logged["because"]
 
 
 def test_a_request_that_the_provider_refuses_is_not_sent_again(tmp_path: Path):
@@ -76,14 +80,49 @@ def test_a_request_that_the_provider_refuses_is_not_sent_again(tmp_path: Path):
         with pytest.raises(InternalServerError, match="too long"):
             served.client(max_retries=2).chat.completions.create(model=NAME, messages=MESSAGES)
         assert len(backend.prompts()) == 1
+        assert backend.url in _failed(served)["because"]
         assert served.metric("agenttts_requests_total", status="502") == 1
 
 
+def _failed(served: Served) -> dict[str, Any]:
+    """Return the last line of the log about a failure."""
+    lines = [json.loads(line) for line in served.log.getvalue().splitlines()]
+    return [line for line in lines if line["event"] == "failed"][-1]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EndpointDownError("http://10.0.0.7:8000/v1 is down. Check base_url, then run the same command again"),
+        RateLimitedError("http://10.0.0.7:8000/v1: HTTP 429: slow down"),
+        AuthenticationError("http://10.0.0.7:8000/v1: HTTP 401: no\nthe key of THEIR_KEY was refused"),
+        NotServedError("http://10.0.0.7:8000/v1: HTTP 404: no\nmend base_url of the card m"),
+        ProviderUnavailableError("http://10.0.0.7:8000/v1: no connection"),
+        RequestRefusedError("http://10.0.0.7:8000/v1: HTTP 400: too long, see http://10.0.0.7/help."),
+        StoreError("postgresql://db.10.0.0.7/draws cannot be opened; check base_url"),
+    ],
+)
+def test_a_caller_reads_neither_addresses_nor_advice_for_the_operator(error):
+    refused = refusal_of(error, "think")
+    told = json.dumps(refused.body())
+    assert not [word for word in ("10.0.0.7", "base_url", "THEIR_KEY", "command") if word in told]
+    assert "10.0.0.7" in refused.detail
+
+
 def test_an_endpoint_that_is_gone_is_503_at_once_and_the_server_not_ready(tmp_path: Path):
-    with serving(plan_at(tmp_path, closed_port_url())) as served:
+    address = closed_port_url()
+    with serving(plan_at(tmp_path, address)) as served:
         reply = served.post()
         assert reply.status_code == 503
-        assert "no connection" in reply.json()["error"]["message"]
+        assert reply.json()["error"] == {
+            "message": "stage think: a model of this plan cannot be reached now; ask again later",
+            "type": "api_error",
+            "param": None,
+            "code": "endpoint_down",
+        }
+        logged = _failed(served)
+        assert logged["stage"] == "think"
+        assert f"{address}: no connection" in logged["because"] or f"{address} is down" in logged["because"]
         assert reply.headers["retry-after"] == "15"
         assert served.post(stream=True).status_code == 503
         ready = httpx.get(f"{served.root}/readyz")
@@ -108,7 +147,7 @@ def test_a_selection_without_any_score_because_the_verifier_is_down_is_no_answer
     assert judged
     assert reply.status_code == 502
     assert "stage answer: " in reply.json()["error"]["message"]
-    assert "judge is busy" in reply.json()["error"]["message"]
+    assert "judge is busy" in _failed(served)["because"]
 
 
 def test_messages_hold_no_keys(tmp_path: Path):
