@@ -114,7 +114,7 @@ def _figures(task: Task, result: StudyResult, best: Trial) -> str:
     lines = [*_confirmed(result), _line("search", _search_words(result))]
     if result.alternative is not None:
         lines.append(_line("cheaper", _alternative_words(result)))
-    lines.append(_line("cost", charged_text(best.charged, result.budget)))
+    lines.append(_line("cost", _cost_words(result, best)))
     lines += [_line("break-even", clean(str(one))) for one in result.break_even]
     lines += [_line("unparsed", text) for text in unparsed_lines(task, best.unparsed)]
     return "\n".join(lines)
@@ -174,6 +174,13 @@ def _search_words(result: StudyResult) -> str:
     if interval is None:
         return "no score"
     return f"{interval} on the {interval.n:,} problems it was chosen by; that flatters it"
+
+
+def _cost_words(result: StudyResult, best: Trial) -> str:
+    """Return the cost that the budget is kept by, and beside it the one on other problems."""
+    told = f"{charged_text(best.charged, result.budget)} on the search problems"
+    unseen = None if result.confirmation is None else result.confirmation.winner_charged
+    return told if unseen is None else f"{told}; {amount_text(unseen)} on the unseen ones"
 
 
 def _alternative_words(result: StudyResult) -> str:

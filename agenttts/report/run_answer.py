@@ -56,7 +56,7 @@ def answer_sentence(facts: RunFacts) -> str:
 
 def _score_sentence(facts: RunFacts) -> str:
     answer = facts.answer
-    costs = f"costs {per_problem(facts, answer.charged)} a problem{_of_budget(facts)}"
+    costs = f"costs {per_problem(facts, answer.charged)} a problem on the search problems{_of_budget(facts)}"
     score = answer.score
     if score is None:
         return f"It has no score, and {costs}."
@@ -129,10 +129,12 @@ def _cost_card(facts: RunFacts) -> tuple[str, ...]:
     share = answer.share_of_budget
     cost = "" if answer.cost is None else cost_text(answer.cost)
     of = "" if share is None else f"{share_text(share)} of the budget of {facts.head.budget}"
+    unseen = per_problem(facts, answer.unseen_charged) if answer.unseen_charged is not None else ""
     return (
         f"{per_problem(facts, answer.charged)}",
-        f"a problem; {of}",
-        cost and f"On search problems: {cost}.",
+        f"a problem, on the search problems, by which the budget is kept; {of}",
+        cost and f"In every unit: {cost}.",
+        unseen and f"On unseen problems: {unseen}.",
     )
 
 

@@ -69,19 +69,39 @@ def _sentences(facts: RunFacts) -> list[str]:
     answer = facts.answer
     told = []
     other = trial_of(facts, answer.alternative)
-    if other is not None and answer.search_charged:
+    if other is not None and answer.charged:
         told.append(
-            f"Trial {other.number} ({other.allocation}) costs {share_text(1 - other.charged / answer.search_charged)} less than "
+            f"Trial {other.number} ({other.allocation}) costs {share_text(1 - other.charged / answer.charged)} less than "
             f"the winner and is not distinguishable from it on the search problems (winner minus it "
             f"{difference_text(answer.alternative_difference)})."
         )
-    second = trial_of(facts, answer.runner_up)
-    if second is not None:
-        told.append(
-            f"The runner-up, trial {second.number} ({second.allocation}), scores {score_text(answer.runner_up_score)} on the "
-            f"unseen problems and costs {per_problem(facts, second.charged)}."
-        )
-    return told or ["No other trial is both cheaper and about as good."]
+    return [*told, *_runner_up(facts)]
+
+
+def _runner_up(facts: RunFacts) -> list[str]:
+    """Tell the runner-up, score and cost on the same problems: the search problems, by which the budget is kept."""
+    second = trial_of(facts, facts.answer.runner_up)
+    if second is None or second.score is None:
+        return []
+    unseen = facts.answer.runner_up_score
+    told = (
+        f"The runner-up, trial {second.number} ({second.allocation}), scores {second.score:.3f} on the search problems and "
+        f"costs {per_problem(facts, second.charged)} a problem there{_against(facts, second.charged)}."
+    )
+    return [told if unseen is None else f"{told} On the unseen problems it scores {unseen}."]
+
+
+def _against(facts: RunFacts, charged: float) -> str:
+    """Return how a cost compares with the winner's, as the end of a sentence."""
+    costs = facts.answer.charged
+    if not costs:
+        return ""
+    more = charged / costs - 1
+    return (
+        f", {share_text(abs(more))} {'more' if more > 0 else 'less'} than the winner"
+        if more
+        else ", as the winner does"
+    )
 
 
 def _says(facts: RunFacts) -> str:

@@ -24,7 +24,6 @@ def answer_of(record: RunRecord) -> Answer:
     result = record.result
     best, confirmed, other = result.best, result.confirmation, result.alternative
     unseen = None if confirmed is None else confirmed.winner
-    charged = _charged(result)
     return Answer(
         winner=None if best is None else best.number,
         allocation=None if best is None else best.allocation,
@@ -32,10 +31,9 @@ def answer_of(record: RunRecord) -> Answer:
         score=unseen if unseen is not None else result.best_interval,
         split=_split(result),
         search_score=result.best_interval,
-        charged=charged,
-        search_charged=None if best is None else best.charged,
+        charged=None if best is None else best.charged,
         cost=None if best is None else total(best.costs.values()),
-        share_of_budget=None if charged is None else charged / result.budget.amount,
+        share_of_budget=None if best is None else best.charged / result.budget.amount,
         runner_up=None if result.runner_up is None else result.runner_up.number,
         runner_up_score=None if confirmed is None else confirmed.runner_up,
         difference=None if confirmed is None else confirmed.difference,
@@ -49,6 +47,7 @@ def answer_of(record: RunRecord) -> Answer:
         measures={} if confirmed is None else confirmed.winner_measures,
         stage_scores={} if confirmed is None else confirmed.winner_stages,
         break_even=result.break_even,
+        unseen_charged=None if unseen is None or confirmed is None else confirmed.winner_charged,
     )
 
 
@@ -57,15 +56,6 @@ def _split(result: StudyResult) -> str:
         return ""
     confirmed = result.confirmation
     return confirmed.split if confirmed is not None and confirmed.winner is not None else "search"
-
-
-def _charged(result: StudyResult) -> float | None:
-    """Return the winner's cost of a problem, on unseen problems where it was measured there."""
-    if result.best is None:
-        return None
-    confirmed = result.confirmation
-    unseen = None if confirmed is None or confirmed.winner is None else confirmed.winner_charged
-    return result.best.charged if unseen is None else unseen
 
 
 def _cautions(result: StudyResult) -> Iterator[str]:

@@ -145,11 +145,9 @@ class Answer:
     search_score: Interval | None
     """Of the winner on the search problems."""
     charged: float | None
-    """What a problem costs in production, measured on the problems of `split`."""
-    search_charged: float | None
-    """The same on the search problems."""
+    """What a problem costs in production, measured on the search problems: by them the budget is kept."""
     cost: Cost | None
-    """The same in every unit, on the search problems."""
+    """The same in every unit."""
     share_of_budget: float | None
     """`charged` over the budget."""
     runner_up: int | None
@@ -176,6 +174,8 @@ class Answer:
     stage_scores: Mapping[str, Figure] = field(default_factory=dict)
     """Scores of its stages on unseen problems."""
     break_even: tuple[BreakEven, ...] = ()
+    unseen_charged: float | None = None
+    """What a problem costs on unseen problems; `None`: not measured."""
 
 
 # --- what else -------------------------------------------------------------------------------------------------------
@@ -562,7 +562,7 @@ class ProblemFact:
 
     id: str
     text: str
-    """Beginning of its first prompt or of its fields; empty where the data cannot be read."""
+    """Beginning of the fields that prompts ask about; empty where the data cannot be read."""
     n_scored: int
     """Trials that have a score for it."""
     n_failed: int
@@ -571,6 +571,8 @@ class ProblemFact:
     winner: float | None
     """Score of the winner."""
     runner_up: float | None
+    golds: Mapping[str, str] = field(default_factory=dict)
+    """Right answer by stage, for those that are scored against a field of the problem."""
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,9 @@ def test_the_score_is_that_of_unseen_problems_where_there_is_one(run):
     assert (told.winner, told.runner_up, told.split, told.n_unseen) == (0, 1, "test", 40)
     assert (told.score.mean, told.score.n) == (1.0, 40)
     assert (told.search_score.mean, told.search_score.n) == (0.9, 10)
-    assert (told.charged, told.search_charged) == (5.0, 4.0)
-    assert told.share_of_budget == 0.5
+    # The budget is kept on the search problems, so their cost is the one that is quoted.
+    assert (told.charged, told.unseen_charged) == (4.0, 5.0)
+    assert told.share_of_budget == 0.4
     assert told.cost.flops == pytest.approx(4e9)
     assert told.difference.verdict == "not distinguishable"
     assert "not distinguishable" in told.verdict
