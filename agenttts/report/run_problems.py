@@ -5,12 +5,12 @@ Everything in prompts and samples was written by others: it is shown as text, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from agenttts.report.pages import Part, details, escaped, paragraph, preformatted, table
 from agenttts.report.run_words import measured_text
-from agenttts.report.words import cut, plural
+from agenttts.report.words import cut, listed, plural
 
 if TYPE_CHECKING:
     from agenttts.report.facts import RunFacts
@@ -26,6 +26,8 @@ LONGEST_PROMPT = 2500
 LONGEST_ROW = 140
 MOST_SAMPLES = 16
 """Of one stage in one pass."""
+OWN = frozenset({"draw", "refine", "escalate"})
+"""What a stage selects from; all else are calls beside, e.g. of verifiers."""
 
 
 def problems_part(facts: RunFacts) -> Part:
@@ -51,24 +53,43 @@ def _table(facts: RunFacts) -> list[str]:
         if left
         else []
     )
-    head = ["problem", "mean of trials", "winner", "runner-up", "trials", "failed", "text"]
-    rows = [_row(one) for one in problems]
-    told = f"{source} The mean is over all trials that have a score for the problem: near 0 it is hard, near 1 easy."
+    head = [
+        "question",
+        "winner",
+        "runner-up",
+        "mean of trials",
+        "trials",
+        "failed",
+        "right answer",
+        "problem",
+    ]
+    rows = [_row(facts, one) for one in sorted(problems, key=_apart)]
+    told = (
+        f"{source} First the problems on which winner and runner-up, then those on which trials differ most. The mean is over "
+        "all trials that have a score for the problem: near 0 it is hard, near 1 easy."
+    )
     return [
         paragraph(told, "soft"),
-        table(head, rows, label="Search problems", right=range(1, 6), is_long=True),
+        table(head, rows, label="Search problems", right=range(1, 6), fill=[0], is_long=True),
         *more,
     ]
 
 
-def _row(one: ProblemFact) -> list[str]:
-    figures = ["" if value is None else f"{value:.2f}" for value in (one.mean, one.winner, one.runner_up)]
+def _apart(one: ProblemFact) -> tuple[float, float, str]:
+    """Order problems: where winner and runner-up disagree, then where all trials do; a problem that all solve tells least."""
+    between = 0.0 if one.winner is None or one.runner_up is None else abs(one.winner - one.runner_up)
+    return -between, abs(0.5 - (1.0 if one.mean is None else one.mean)), one.id
+
+
+def _row(facts: RunFacts, one: ProblemFact) -> list[str]:
+    figures = ["" if value is None else f"{value:.2f}" for value in (one.winner, one.runner_up, one.mean)]
     return [
-        cut(one.id, 60),
+        cut(" ".join(one.text.split()), LONGEST_ROW),
         *figures,
         f"{one.n_scored:,}",
         f"{one.n_failed:,}",
-        cut(" ".join(one.text.split()), LONGEST_ROW),
+        cut(next((one.golds[stage] for stage in reversed(facts.head.stages) if stage in one.golds), ""), 60),
+        cut(one.id, 60),
     ]
 
 
@@ -96,7 +117,7 @@ def _passes(facts: RunFacts) -> tuple[list[str], int]:
         by_problem.setdefault(one.problem_id, []).append(one)
     shown: list[str] = []
     room, n_left = MOST_CHARACTERS, 0
-    for problem, passes in sorted(by_problem.items(), key=lambda one: _least(one[1])):
+    for problem, passes in sorted(by_problem.items(), key=lambda one: _telling(one[1])):
         markup = _problem(facts, problem, passes)
         room -= len(markup)
         if room >= 0:
@@ -106,14 +127,17 @@ def _passes(facts: RunFacts) -> tuple[list[str], int]:
     return shown, n_left
 
 
-def _least(passes: Sequence[RolloutFact]) -> float:
-    """Return the lowest score: what went wrong tells more, and is shown first."""
-    return min(-1.0 if one.score is None else one.score for one in passes)
+def _telling(passes: Sequence[RolloutFact]) -> tuple[float, float]:
+    """Order problems by what they tell: those on which the trials differ, then those that went wrong."""
+    scores = [-1.0 if one.score is None else one.score for one in passes]
+    return min(scores) - max(scores), min(scores)
 
 
 def _problem(facts: RunFacts, problem: str, passes: Sequence[RolloutFact]) -> str:
     scores = "; ".join(f"{_who(facts, one)} {_score(one)}" for one in passes)
-    return details(f"Problem {cut(problem, 60)}: {scores}", [_pass(facts, one) for one in passes])
+    known = next((one for one in facts.problems if one.id == problem), None)
+    golds = {} if known is None else known.golds
+    return details(f"Problem {cut(problem, 60)}: {scores}", [_pass(facts, one, golds) for one in passes])
 
 
 def _who(facts: RunFacts, one: RolloutFact) -> str:
@@ -124,14 +148,16 @@ def _score(one: RolloutFact) -> str:
     return "has no score" if one.score is None else f"scores {one.score:.2f}"
 
 
-def _pass(facts: RunFacts, one: RolloutFact) -> str:
+def _pass(facts: RunFacts, one: RolloutFact, golds: Mapping[str, str]) -> str:
     who = _who(facts, one)
     missing = [paragraph(cut(one.missing, LONGEST_TEXT), "note")] if one.missing else []
     parts = [f"<h4>{who[:1].upper()}{who[1:]}</h4>", *missing]
-    return "".join([*parts, *(markup for stage in one.stages for markup in _stage(stage))])
+    return "".join(
+        [*parts, *(markup for stage in one.stages for markup in _stage(stage, golds.get(stage.stage)))]
+    )
 
 
-def _stage(stage: StagePass) -> Iterator[str]:
+def _stage(stage: StagePass, gold: str | None) -> Iterator[str]:
     score = "" if stage.score is None else f", score {stage.score:.2f}"
     ran = "" if stage.ran else " (did not run)"
     yield f"<p><strong>{escaped(stage.choice)}</strong>{ran}</p>"
@@ -140,19 +166,25 @@ def _stage(stage: StagePass) -> Iterator[str]:
             f'<p class="soft">{escaped(role)}</p>{_text(text, LONGEST_PROMPT)}' for role, text in stage.prompt
         )
         yield details("Prompt", [told])
-    if stage.samples:
-        yield _samples(stage.samples)
     yield paragraph(
         f"Selected answer: {'none' if stage.answer is None else cut(stage.answer, LONGEST_TEXT)}{score}"
     )
+    if gold is not None:
+        yield paragraph(f"Right answer: {cut(gold, LONGEST_TEXT)}")
+    own = [one for one in stage.samples if one.purpose in OWN]
+    beside = [one for one in stage.samples if one.purpose not in OWN]
+    if own:
+        yield _samples(own, "sample", is_open=True)
+    if beside:
+        yield _samples(beside, f"{listed(list(dict.fromkeys(one.purpose for one in beside)))} call")
     yield from (paragraph(cut(note, LONGEST_TEXT), "soft") for note in stage.notes)
 
 
-def _samples(samples: Sequence[SampleFact]) -> str:
+def _samples(samples: Sequence[SampleFact], name: str, *, is_open: bool = False) -> str:
     items = "".join(f"<li>{_sample(one)}</li>" for one in samples[:MOST_SAMPLES])
     rest = len(samples) - MOST_SAMPLES
-    more = [paragraph(f"and {plural(rest, 'sample')} more", "soft")] if rest > 0 else []
-    return details(plural(len(samples), "sample"), [f"<ol>{items}</ol>", *more], is_open=True)
+    more = [paragraph(f"and {plural(rest, name)} more", "soft")] if rest > 0 else []
+    return details(plural(len(samples), name), [f"<ol>{items}</ol>", *more], is_open=is_open)
 
 
 def _sample(one: SampleFact) -> str:

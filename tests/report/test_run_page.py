@@ -34,7 +34,7 @@ def test_the_answers_come_in_the_order_in_which_they_are_asked_for():
     order = [
         "What to run What else",  # the links
         "Run outline with sim/small (4 samples, majority), then solve with solve/large (4 samples, best_of_n(judge)).",
-        "It scores 0.810 (95% interval 0.760 to 0.860) on 300 unseen problems and costs 1.5 GFLOPs a problem, 75% of the budget.",
+        "It scores 0.810 (95% interval 0.760 to 0.860) on 300 unseen problems and costs 1.6 GFLOPs a problem on the search problems, 80% of the budget.",
         "Winner and runner-up are not distinguishable on unseen problems.",
         "The plan stage model samples select",
         "agenttts evaluate runs/first/plan.yaml",
@@ -127,6 +127,33 @@ def test_long_texts_are_cut_and_say_where_all_of_them_is():
     text = "".join(problems_part(facts(text="x" * 9000)).parts)
     assert "The text goes on; agenttts export has all of it." in text
     assert "agenttts export runs/first --draws FILE.jsonl" in text
+
+
+def test_problems_on_which_winner_and_runner_up_differ_come_first_and_stand_beside_the_right_answer():
+    made = facts()
+    same = replace(made.problems[0], id="same", runner_up=1.0, text="How much is 1 + 1?")
+    apart = replace(same, id="apart", runner_up=0.0, text="How much is 6 x 7?", golds={"solve": "42"})
+    told = words("".join(problems_part(replace(made, problems=(same, apart))).parts))
+    assert told.index("How much is 6 x 7? 1.00 0.00 0.50") < told.index("How much is 1 + 1?")
+    assert "42 apart" in told
+
+
+def test_the_right_answer_stands_below_the_selected_one():
+    made = facts()
+    problem = replace(made.problems[0], golds={"solve": "42"})
+    told = words("".join(problems_part(replace(made, problems=(problem,))).parts))
+    assert "Selected answer: said, score 1.00 Right answer: 42" in told
+
+
+def test_calls_of_verifiers_are_no_samples():
+    made = facts(n_passes=1)
+    (one,) = made.rollouts.passes
+    stage = one.stages[1]
+    judged = replace(stage, samples=(*stage.samples, replace(stage.samples[0], purpose="verify")))
+    rollouts = replace(made.rollouts, passes=(replace(one, stages=(judged,)),))
+    told = words("".join(problems_part(replace(made, rollouts=rollouts)).parts))
+    assert " 2 samples " in told
+    assert " 1 verify call " in told
 
 
 def test_passes_that_there_is_no_room_for_are_counted():

@@ -15,6 +15,7 @@ from agenttts.report.facts.frontier import frontier_of, standings
 from agenttts.report.facts.head import head_of
 from agenttts.report.facts.money import money_of
 from agenttts.report.facts.predicting import fit_of
+from agenttts.report.facts.problem_texts import golds_of, text_of
 from agenttts.report.facts.reasons import reasons_of
 from agenttts.report.facts.record import RunRecord, read_run
 from agenttts.report.facts.replay import Held, read_back, telling
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["facts_of"]
 
 MOST_PASSES = 24
-LONGEST_FIELD, LONGEST_TEXT = 200, 400
-"""Characters of a problem that are told."""
 
 
 def facts_of(
@@ -50,10 +49,13 @@ def facts_of(
     record = read_run(folder, trust=trust)
     problems = _problems(record)
     held = _held(record, problems, store_url, n_passes)
-    return _facts(record, {one.id: _text(one) for one in problems.values()}, held)
+    return _facts(record, problems, held)
 
 
-def _facts(record: RunRecord, texts: Mapping[str, str], held: Held) -> RunFacts:
+def _facts(record: RunRecord, problems: Mapping[str, Problem], held: Held) -> RunFacts:
+    file = record.task.file
+    texts = {name: text_of(file, one) for name, one in problems.items()}
+    golds = {name: golds_of(file, one) for name, one in problems.items()}
     standing = standings(record.archive)
     frontier = frontier_of(record, standing)
     fit, why_none = fit_of(record, _max_recorded(record))
@@ -67,7 +69,7 @@ def _facts(record: RunRecord, texts: Mapping[str, str], held: Held) -> RunFacts:
         course=course_of(record),
         failures=failures_of(record),
         trials=trial_facts(record, standing),
-        problems=problem_facts(record, texts),
+        problems=problem_facts(record, texts, golds),
         rollouts=held.rollouts,
     )
 
@@ -92,12 +94,6 @@ def _problems(record: RunRecord) -> dict[str, Problem]:
         return {}
 
 
-def _text(problem: Problem) -> str:
-    """Return the beginning of a problem's fields, for people to know it by."""
-    told = "; ".join(f"{name}: {str(value)[:LONGEST_FIELD]}" for name, value in problem.fields.items())
-    return told[:LONGEST_TEXT]
-
-
 def _held(record: RunRecord, problems: Mapping[str, Problem], store_url: str | None, n_passes: int) -> Held:
     best, second = record.result.best, record.result.runner_up
     if n_passes <= 0:
@@ -111,11 +107,21 @@ def _held(record: RunRecord, problems: Mapping[str, Problem], store_url: str | N
         best.scores,
         {} if second is None else second.scores,
         max(1, n_passes // len(finalists)),
+        _means(record),
     )
     wanted = [(trial, problems[name]) for name in names for trial in finalists]
     started = record.state.started
     url = store_url or str(started["store"])
     return read_back(record.task, record.cost_model, url, str(started["study_id"]), wanted[:n_passes])
+
+
+def _means(record: RunRecord) -> dict[str, float]:
+    """Return the mean score of each problem over all trials that have one for it."""
+    scores: dict[str, list[float]] = {}
+    for trial in record.archive.trials:
+        for name, score in trial.scores.items():
+            scores.setdefault(name, []).append(score)
+    return {name: sum(each) / len(each) for name, each in scores.items()}
 
 
 def _max_recorded(record: RunRecord) -> Callable[[str, str], int | None]:

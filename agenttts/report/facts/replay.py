@@ -355,7 +355,11 @@ def _side(calls: Sequence[Call], limit: int) -> Iterator[SampleFact]:
 
 
 def telling(
-    names: Sequence[str], winner: Mapping[str, float], runner_up: Mapping[str, float], most: int
+    names: Sequence[str],
+    winner: Mapping[str, float],
+    runner_up: Mapping[str, float],
+    most: int,
+    means: Mapping[str, float] | None = None,
 ) -> list[str]:
     """Return the problems that tell most: where both differ, where the winner is wrong, and where it is right, in turn.
 
@@ -364,6 +368,7 @@ def telling(
         winner: Its scores.
         runner_up: Its scores; empty where there is none.
         most: So many.
+        means: Mean score of all trials; of the problems that are right, the hard ones come first.
     """
     known = sorted(name for name in names if name in winner)
     apart = sorted(
@@ -371,7 +376,8 @@ def telling(
         key=lambda name: -abs(winner[name] - runner_up[name]),
     )
     wrong = sorted((name for name in known if winner[name] < 0.5), key=lambda name: winner[name])
-    right = [name for name in known if winner[name] >= 0.5]
+    hard = means or {}
+    right = sorted((name for name in known if winner[name] >= 0.5), key=lambda name: hard.get(name, 1.0))
     found: dict[str, None] = {}
     groups = [group for group in (apart, wrong, right) if group]
     for turn in range(len(known)):

@@ -48,12 +48,15 @@ def _trial(trial: Trial, archive: Archive, standing: Standing, names: Sequence[s
     )
 
 
-def problem_facts(record: RunRecord, texts: Mapping[str, str]) -> tuple[ProblemFact, ...]:
+def problem_facts(
+    record: RunRecord, texts: Mapping[str, str], golds: Mapping[str, Mapping[str, str]]
+) -> tuple[ProblemFact, ...]:
     """Return every search problem over all trials.
 
     Args:
         record: The run.
         texts: Beginning of each problem, by id; those that are not known are left out.
+        golds: Right answers of each problem by stage, by id; likewise.
     """
     scored: dict[str, list[float]] = {name: [] for name in record.problem_ids}
     failed = dict.fromkeys(record.problem_ids, 0)
@@ -72,6 +75,7 @@ def problem_facts(record: RunRecord, texts: Mapping[str, str]) -> tuple[ProblemF
             mean=sum(scores) / len(scores) if scores else None,
             winner=None if best is None else best.scores.get(name),
             runner_up=None if second is None else second.scores.get(name),
+            golds=golds.get(name, {}),
         )
         for name, scores in scored.items()
     )

@@ -82,7 +82,7 @@ def test_what_trials_cost_is_told_by_purpose(facts):
     assert winner.trial == facts.answer.winner
     assert winner.exact
     assert {share.purpose for share in winner.shares} == {"draw"}
-    assert sum(share.total for share in winner.shares) == pytest.approx(facts.answer.search_charged)
+    assert sum(share.total for share in winner.shares) == pytest.approx(facts.answer.charged)
 
 
 def test_what_the_store_was_paid_is_what_the_phases_paid(facts):
@@ -214,3 +214,6 @@ def test_problems_that_tell_most_come_in_turn():
     assert telling(names, winner, runner_up, 4) == ["a", "b", "d", "e"]
     assert telling(names, winner, {}, 9) == ["a", "b", "c", "d", "e"]
     assert telling(["c"], winner, runner_up, 9) == ["c"]
+    # Of those that are right, the hardest.
+    means = {"a": 0.9, "c": 0.2, "e": 0.8}
+    assert telling(names, winner, runner_up, 3, means) == ["b", "c", "e"]

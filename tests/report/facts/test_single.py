@@ -35,7 +35,8 @@ def test_a_stopped_trial_tells_what_it_measured_and_apart_from_it_the_estimate_f
 
 
 def test_problems_are_told_over_all_trials(run):
-    told = problem_facts(run([FULL, OTHER, STOPPED]), {"p0": "0 + 0?"})
+    told = problem_facts(run([FULL, OTHER, STOPPED]), {"p0": "0 + 0?"}, {"p0": {"solve": "0"}})
+    assert [p.golds for p in told] == [{"solve": "0"}, {}, {}, {}]
     assert [(p.id, p.text, p.n_scored, p.n_failed, p.mean, p.winner, p.runner_up) for p in told] == [
         ("p0", "0 + 0?", 3, 0, 1.0, 1.0, 1.0),
         ("p1", "", 3, 0, 1.0, 1.0, 1.0),
