@@ -8,6 +8,9 @@ problems that have one; of a stopped trial the user attribute `estimate` says wh
     over_budget   COMPLETE, with a constraint above 0
     stopped       PRUNED, with the score as intermediate value at the number of problems seen
     invalid       FAIL
+
+Of equal values Optuna's `best_trial` is the earliest, ours the cheapest: so the study's attributes name our winner and
+runner-up.
 """
 
 from __future__ import annotations
@@ -67,7 +70,7 @@ def save_optuna(
         task: Tells the distributions.
         archive: The trials.
         rows: The same, see `trial_rows`.
-        about: User attributes of the study.
+        about: User attributes of the study, beside the numbers of `winner` and `runner_up`.
 
     Raises:
         RunError: The storage cannot be used, or holds a study of this name.
@@ -77,10 +80,16 @@ def save_optuna(
         made = [_frozen(optuna, trial, row, spaces) for trial, row in zip(archive.trials, rows, strict=True)]
         study = _created(optuna, storage, name)
         study.set_metric_names(["score"])
-        for key, value in about.items():
+        for key, value in {**about, **_chosen(archive)}.items():
             study.set_user_attr(key, value)
         study.add_trials(made)
     return study
+
+
+def _chosen(archive: Archive) -> dict[str, int]:
+    """Return the numbers of winner and runner-up, as far as there are such."""
+    found = {"winner": archive.best(), "runner_up": archive.runner_up()}
+    return {name: trial.number for name, trial in found.items() if trial is not None}
 
 
 def _created(optuna: Any, storage: str, name: str) -> Any:

@@ -57,6 +57,10 @@ def rows() -> list[dict[str, Any]]:
     return trial_rows(Archive.of(TRIALS), events, OPTIONS)
 
 
+def logged(archive: Archive) -> list[dict[str, Any]]:
+    return [{"event": "trial", "trial": one.to_json()} for one in archive.trials]
+
+
 def saved(storage: str, recorded_task: Path, rows: list[dict[str, Any]]) -> Any:
     return save_optuna(storage, "s", Task.load(recorded_task), Archive.of(TRIALS), rows, {"task": "sums"})
 
@@ -103,6 +107,25 @@ def test_states_values_and_distributions_survive_the_storage(
     assert study.trials[3].user_attrs["n_failed"] == 1
     assert len(study.trials[0].user_attrs["reason"]) == 2000
     assert study.user_attrs["task"] == "sums"
+
+
+def test_of_equal_scores_the_study_names_the_cheaper_as_winner(recorded_task: Path) -> None:
+    tied = [
+        trial(0, "ok", {"a": 1.0, "b": 0.0}, 1.5, n=4),
+        trial(1, "ok", {"a": 0.0, "b": 1.0}, 0.75, n=1),
+    ]
+    archive = Archive.of(tied)
+    made = trial_rows(archive, logged(archive), OPTIONS)
+    study = save_optuna("sqlite:///study.db", "s", Task.load(recorded_task), archive, made, {"task": "sums"})
+    assert study.best_trial.number == 0
+    assert study.user_attrs == {"task": "sums", "winner": 1, "runner_up": 0}
+
+
+def test_a_study_without_a_scored_trial_names_no_winner(recorded_task: Path) -> None:
+    archive = Archive.of([trial(0, "invalid", {}, 0.0, n=4)])
+    made = trial_rows(archive, logged(archive), OPTIONS)
+    study = save_optuna("sqlite:///study.db", "s", Task.load(recorded_task), archive, made, {})
+    assert study.user_attrs == {}
 
 
 def test_numbers_in_even_steps_are_a_range(recorded_task: Path, rows: list[dict[str, Any]]) -> None:
