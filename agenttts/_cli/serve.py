@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from agenttts._cli.console import clean, say_aside
-from agenttts.errors import InputError
+from agenttts.errors import CardError, InputError
 
 if TYPE_CHECKING:
     from agenttts.serve.app import ServeOptions
+    from agenttts.serve.shrink import Shrinker
 
 __all__ = ["ServeRequest", "run_serve"]
 
@@ -58,6 +59,7 @@ def run_serve(request: ServeRequest) -> None:
         say_aside(f"Serving {clean(service.name)} at http://{shown}:{port}/v1 (Ctrl-C ends it).")
         say_aside(f"Allocation: {clean(str(plan.allocation))}")
         say_aside(f"A request holds: {_asked(service.reading.reads, service.reading.mapping)}")
+        say_aside(_least_budget(service.shrinker))
         serve_on(listener, service)
 
 
@@ -81,6 +83,17 @@ def _options(request: ServeRequest, key: str | None) -> ServeOptions:
         ),
         log=Log(requests=request.log_requests),
     )
+
+
+def _least_budget(shrinker: Shrinker) -> str:
+    """Return in words how small a budget a request may set."""
+    from agenttts.serve.shrink import HEADER
+
+    try:
+        least = shrinker.least()
+    except CardError as error:
+        return f"A request can set no budget: {clean(str(error))}"
+    return f"A request may set a budget, {HEADER}: {least} or more"
 
 
 def _key(variable: str | None) -> str | None:

@@ -8,6 +8,7 @@ single problem may cost more or less, as under a plan.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -89,6 +90,16 @@ class Shrinker:
             self._fitted.popitem(last=False)
         return self._fitted[budget]
 
+    def least(self) -> Budget:
+        """Return the smallest budget that a request can set, in the unit of a budget that names none.
+
+        Raises:
+            CardError: A card lacks what costs in this unit need.
+        """
+        space, scale = self._space(self.unit)
+        own, _ = space.repair(self.plan.allocation)
+        return Budget(_rounded_up(space.cost(self._least(space, own)) * scale), self.unit)
+
     def _fit(self, budget: Budget) -> Fitted:
         space, scale = self._space(budget.unit)
         own, _ = space.repair(self.plan.allocation)
@@ -147,6 +158,14 @@ def _fitted_lengths(plan: Plan, cost_model: CostModel) -> Lengths:
         for part, ratio in ratios.items()
     }
     return Lengths.of_task(plan.task, recorded=scaled)
+
+
+def _rounded_up(value: float) -> float:
+    """Return the next number of three digits that is no smaller."""
+    if value <= 0:
+        return value
+    step = 10.0 ** (math.floor(math.log10(value)) - 2)
+    return float(f"{math.ceil(value / step) * step:.3g}")
 
 
 def _no_more(below: float | None, now: float | None) -> bool:

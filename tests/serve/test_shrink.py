@@ -52,6 +52,13 @@ def test_samples_shrink_and_models_stay(plan: Plan, shrinker: Shrinker):
         assert "->" in fitted.changes
 
 
+def test_the_least_budget_that_is_told_is_kept_and_no_smaller_one(shrinker: Shrinker):
+    least = shrinker.least()
+    assert shrinker.fitted(str(least)).expected <= least.amount
+    with pytest.raises(Refused, match="too small"):
+        shrinker.fitted(str(replace(least, amount=0.98 * least.amount)))
+
+
 def test_a_budget_below_one_sample_of_every_stage_names_the_least(shrinker: Shrinker):
     with pytest.raises(
         Refused, match=r"too small: the least .* GFLOPs \(translate tiny/m x1; solve tiny/s x1\)"

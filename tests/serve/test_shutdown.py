@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -44,6 +45,14 @@ def process(plan: Path, *options: str, **environment: str) -> Iterator[tuple[sub
             yield running, root
         finally:
             running.kill()
+
+
+def test_the_start_tells_the_least_budget_of_a_request(tmp_path: Path):
+    with scripted_server(script, names=NAMES) as backend:
+        plan = plan_at(tmp_path, backend.url).save(tmp_path / "plan.yaml")
+        with process(plan) as (running, _):
+            lines = [running.stderr.readline() for _ in range(3)]
+    assert re.search(r"x-agenttts-budget: [0-9.]+ GFLOPs or more", lines[-1])
 
 
 def refused(plan: Path, *options: str, **environment: str) -> tuple[int, str]:
