@@ -215,7 +215,7 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="PLAN",
-            help="A plan.yaml, or the run folder that holds it.",
+            help="A plan.yaml, or the run that holds it: its folder, or its name under runs/.",
             autocompletion=complete_plans,
         ),
     ],

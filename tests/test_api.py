@@ -48,6 +48,12 @@ def test_a_run_without_a_plan_says_how_to_go_on(recorded_task):
         agenttts.evaluate(run)
 
 
+def test_a_plan_is_found_by_the_bare_name_of_its_run(recorded_task):
+    made = agenttts.optimize(recorded_task, run="first", **SMALL)
+    assert agenttts.evaluate("first").plan.allocation == made.best.allocation
+    assert agenttts.evaluate(Path("first")).evaluation.n_paid == 0
+
+
 def test_a_plan_that_is_not_there_is_told_with_the_nearest_name(recorded_task):
     agenttts.optimize(recorded_task, run="first", **SMALL)
     with pytest.raises(PlanError, match=r"frist: no such plan\.\nDid you mean `runs/first`"):

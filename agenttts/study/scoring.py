@@ -97,13 +97,16 @@ def load_plan(
 
 
 def _plan_file(path: Path) -> Path:
-    """Return the plan that a path means: the file, or the one in a run's folder."""
+    """Return the plan that a path means: the file, or the one in a run's folder; a bare name is also a run's."""
     if path.is_file():
         return path
-    if (path / PLAN_FILE).is_file():
-        return path / PLAN_FILE
-    if (path / EVENTS_FILE).is_file():
-        raise PlanError(f"{path}: this run has no plan yet; go on with `agenttts optimize {path}`")
+    folders = [path, RUNS / path] if len(path.parts) == 1 else [path]
+    for folder in folders:
+        if (folder / PLAN_FILE).is_file():
+            return folder / PLAN_FILE
+    for folder in folders:
+        if (folder / EVENTS_FILE).is_file():
+            raise PlanError(f"{folder}: this run has no plan yet; go on with `agenttts optimize {folder}`")
     hint = _nearest_plan(path)
     raise PlanError(f"{path}: no such plan.\n{hint}" if hint else f"{path}: no such plan.")
 
