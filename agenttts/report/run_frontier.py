@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log10
 from typing import TYPE_CHECKING
 
 from agenttts.report.pages import (
@@ -33,6 +34,7 @@ from agenttts.report.words import amount_text, plural, share_text
 if TYPE_CHECKING:
     from agenttts.report.facts import RunFacts
     from agenttts.report.facts.values import FrontierPoint, TrialFact
+    from agenttts.study.statistics import PairedDifference
 
 __all__ = ["frontier_part"]
 
@@ -42,6 +44,13 @@ STANDINGS = {
     "beaten": "surely beaten",
     "apart": "nothing can be said",
 }
+ABOUT_AS_GOOD = 0.02
+"""Most that a cheaper trial may lose to count as about as good, see `agenttts.study.confirm.alternative`."""
+ROOM, LEAST_ROOM = 0.08, 0.02
+"""Room about what a chart opens on: a share of it, and at least so many powers of ten."""
+OF_ALL = ("rangemode", "tickvals", "ticktext")
+"""What an axis has for a look at all values."""
+NONE_CHEAPER = "None that costs less at all was found that the search problems cannot tell from it."
 
 
 def frontier_part(facts: RunFacts) -> Part:
@@ -66,16 +75,52 @@ def frontier_part(facts: RunFacts) -> Part:
 
 
 def _sentences(facts: RunFacts) -> list[str]:
+    return [*_cheaper(facts), *_runner_up(facts)]
+
+
+def _cheaper(facts: RunFacts) -> list[str]:
+    """Answer which trial is cheaper and about as good, then which is cheaper and may be."""
     answer = facts.answer
-    told = []
-    other = trial_of(facts, answer.alternative)
-    if other is not None and answer.charged:
+    if not answer.charged:
+        return []
+    good = trial_of(facts, answer.alternative)
+    told = [_about_as_good(facts, good)]
+    near = [one for one in facts.frontier if _is_cheaper(one) and not _is_beaten(one)]
+    first = min(near, key=lambda one: one.charged, default=None)
+    trial = None if first is None else trial_of(facts, first.trial)
+    if first is None or trial is None:
+        told += [] if good is not None else [NONE_CHEAPER]
+    elif good is None or trial.charged < good.charged:
         told.append(
-            f"Trial {other.number} ({other.allocation}) costs {share_text(1 - other.charged / answer.charged)} less than "
-            f"the winner and is not distinguishable from it on the search problems (winner minus it "
-            f"{difference_text(answer.alternative_difference)})."
+            f"The cheapest that the search problems cannot tell from it: {_instead(facts, trial, first.behind_winner)}."
         )
-    return [*told, *_runner_up(facts)]
+    return [" ".join(told)]
+
+
+def _about_as_good(facts: RunFacts, good: TrialFact | None) -> str:
+    if good is not None:
+        return f"The cheapest trial that is about as good: {_instead(facts, good, facts.answer.alternative_difference)}."
+    return (
+        "No trial that costs at least a tenth less is about as good as the winner (at most "
+        f"{ABOUT_AS_GOOD:g} worse, and not surely so)."
+    )
+
+
+def _instead(facts: RunFacts, trial: TrialFact, difference: PairedDifference | None) -> str:
+    saved = share_text(1 - trial.charged / (facts.answer.charged or trial.charged))
+    return (
+        f"trial {trial.number} ({trial.allocation}) costs {per_problem(facts, trial.charged)}, {saved} less, and the winner "
+        f"scores {difference_text(difference)} more than it on the search problems"
+    )
+
+
+def _is_cheaper(point: FrontierPoint) -> bool:
+    return point.saves is not None and point.saves > 0
+
+
+def _is_beaten(point: FrontierPoint) -> bool:
+    """Return whether the winner surely scores more."""
+    return point.behind_winner is not None and point.behind_winner.verdict == "better"
 
 
 def _runner_up(facts: RunFacts) -> list[str]:
@@ -111,7 +156,8 @@ def _says(facts: RunFacts) -> str:
     ]
     return (
         f"Score of {plural(len(facts.trials), 'trial')} against cost a problem, {len(best):,} on the frontier: from "
-        f"{' to '.join(ends) or 'none'}. Upright lines are 95% intervals; the dashed line is the budget."
+        f"{' to '.join(ends) or 'none'}. Upright lines are 95% intervals; the dashed line is the budget. The chart opens where the choice "
+        "lies; a double click shows all trials."
     )
 
 
@@ -135,16 +181,34 @@ def _figure(facts: RunFacts) -> Figure:
     ]
     costs = [one.charged for one in facts.trials if one.score is not None and one.charged > 0]
     unit = escaped(facts.head.budget.unit.label)
-    x = amounts_axis(f"{unit} a problem", costs)
+    near_by = [point for point in facts.frontier if not _is_beaten(point)]
+    x = _opened(
+        amounts_axis(f"{unit} a problem", costs),
+        [facts.head.budget.amount, *(one.charged for one in near_by)],
+    )
+    y = _opened(
+        titled("score, search problems"), [end for one in near_by for end in (one.score.low, one.score.high)]
+    )
     made = figure(
         "frontier-plot",
         "Score against cost",
         [one for one in data if one["x"]],
         x,
-        titled("score, search problems"),
+        y,
     )
     made["layout"]["shapes"] = [upright(facts.head.budget.amount)]
     return made
+
+
+def _opened(axis: Figure, values: Sequence[float]) -> Figure:
+    """Return an axis that opens on these values with some room about them; where they are none or one, on all."""
+    is_log = axis.get("type") == "log"
+    known = [log10(value) if is_log else value for value in values if value > 0 or not is_log]
+    if not known or max(known) <= min(known):
+        return axis
+    room = max(ROOM * (max(known) - min(known)), LEAST_ROOM if is_log else 0.0)
+    kept = {name: value for name, value in axis.items() if name not in OF_ALL}
+    return {**kept, "range": [min(known) - room, max(known) + room]}
 
 
 def _cloud(trials: Sequence[TrialFact]) -> Figure:
@@ -185,7 +249,7 @@ def _winner(facts: RunFacts) -> list[Figure]:
             "text": [_label(facts, trial.number)],
             "mode": "markers",
             "name": f"winner, trial {trial.number}",
-            "marker": {"color": COLOURS[1], "symbol": "star", "size": 16},
+            "marker": {"color": COLOURS[1], "symbol": "star-open", "size": 16},
         }
     ]
 
@@ -208,9 +272,14 @@ def _table(facts: RunFacts) -> str:
         "winner minus it",
         "stands",
     ]
-    rows = [_row(facts, point) for point in facts.frontier]
+    rows = [_row(facts, point) for point in sorted(facts.frontier, key=_behind)]
     label = "Trials that may be the best for their cost"
     return table([*figures, *facts.head.stages], rows, label=label, right=range(3))
+
+
+def _behind(point: FrontierPoint) -> tuple[float, float]:
+    """Return the key that puts the winner first and then what scores closest to it, the cheaper first."""
+    return (0.0, 0.0) if point.behind_winner is None else (abs(point.behind_winner.mean), point.charged)
 
 
 def _row(facts: RunFacts, point: FrontierPoint) -> list[str]:

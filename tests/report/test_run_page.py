@@ -17,8 +17,9 @@ from agenttts.report.run_money import money_part
 from agenttts.report.run_page import run_page
 from agenttts.report.run_problems import problems_part
 from agenttts.report.run_reasons import reasons_part
+from agenttts.study.statistics import PairedDifference
 from tests.report.browsing import HOSTILE, looked_at, without_scripts
-from tests.report.fabricated import SOURCE, facts
+from tests.report.fabricated import SOURCE, difference, facts
 
 
 def words(markup: str) -> str:
@@ -38,7 +39,7 @@ def test_the_answers_come_in_the_order_in_which_they_are_asked_for():
         "Winner and runner-up are not distinguishable on unseen problems.",
         "The plan stage model samples select",
         "agenttts evaluate runs/first/plan.yaml",
-        "Trial 4",
+        "about as good: trial 4 (",
         "Score against cost.",
         "Cost of a problem by stage and kind.",
         "Score against budget.",
@@ -120,6 +121,54 @@ def test_an_insight_links_to_the_trials_that_it_cites():
     text = run_page(facts())
     assert '<a href="#trial-1">1</a> and <a href="#trial-2">2</a>' in text
     assert '<tr id="trial-1">' in text
+
+
+def test_the_first_sentence_names_the_cheapest_allocation_that_is_nearly_as_good_or_says_that_none_is():
+    made = facts()
+    assert (
+        words(frontier_part(made).parts[0])
+        .strip()
+        .startswith("The cheapest trial that is about as good: trial 4 (")
+    )
+    alone = replace(
+        made,
+        answer=replace(made.answer, alternative=None, alternative_difference=None),
+        frontier=tuple(replace(point, saves=-0.1) for point in made.frontier),
+    )
+    told = words(frontier_part(alone).parts[0])
+    assert "No trial that costs at least a tenth less is about as good as the winner" in told
+    assert "None that costs less at all was found that the search problems cannot tell from it." in told
+    maybe = replace(alone, frontier=made.frontier)
+    told = words(frontier_part(maybe).parts[0])
+    assert "The cheapest that the search problems cannot tell from it: trial " in told
+    assert "None that costs less" not in told
+
+
+def test_what_scores_closest_to_the_winner_stands_first_below_it():
+    made = facts()
+    behind = [0.3, 0.2, None, 0.1]
+    points = [
+        replace(point, behind_winner=None if lost is None else difference(lost))
+        for point, lost in zip(made.frontier, behind, strict=False)
+    ]
+    told = "".join(frontier_part(replace(made, frontier=tuple(points))).parts)
+    places = [told.index(f"+{lost:.3f} [") for lost in (0.1, 0.2, 0.3)]
+    assert places == sorted(places)
+
+
+def test_the_chart_opens_on_the_trials_that_may_be_chosen():
+    made = facts()
+    points = [
+        replace(point, behind_winner=PairedDifference(0.5, 0.4, 0.6, 0.001, 100, 0, 0.95, "m"))
+        if i
+        else point
+        for i, point in enumerate(made.frontier)
+    ]
+    (drawn,) = frontier_part(replace(made, frontier=tuple(points))).figures
+    low, high = drawn["layout"]["yaxis"]["range"]
+    mine = points[0].score
+    assert low < mine.low < mine.high < high
+    assert high - low < 1.5 * (mine.high - mine.low)
 
 
 def test_long_texts_are_cut_and_say_where_all_of_them_is():
@@ -223,13 +272,16 @@ def test_a_browser_draws_all_without_complaint_and_asks_for_nothing_but_the_page
 def test_on_a_phone_the_page_is_no_wider_than_the_screen(tmp_path: Path, is_dark: bool):
     questions = [
         "document.documentElement.scrollWidth",
-        "[...document.querySelectorAll('.wide')].some(one => one.scrollWidth > one.clientWidth)",
+        "[...document.querySelectorAll('.wide')].filter(one => one.scrollWidth > one.clientWidth).length",
+        "document.querySelectorAll('#trials tbody tr')[0].cells[6].getBoundingClientRect().right <= 360",
+        "getComputedStyle(document.querySelectorAll('#trials tbody tr')[0].cells[1], '::before').content",
         "getComputedStyle(document.body).backgroundColor",
     ]
     seen = looked_at(run_page(facts()), tmp_path, questions, width=360, is_dark=is_dark)
     assert seen.answers[0] == 360
-    assert seen.answers[1]  # a wide table scrolls in its own region
-    assert seen.answers[2] == ("rgb(20, 25, 31)" if is_dark else "rgb(255, 255, 255)")
+    assert seen.answers[1] == 0  # no table goes on beyond the side: its rows are stacked
+    assert seen.answers[2:4] == [True, '"score"']
+    assert seen.answers[4] == ("rgb(20, 25, 31)" if is_dark else "rgb(255, 255, 255)")
     assert seen.complaints == []
 
 

@@ -2,7 +2,8 @@
 
 A trial is beaten where a tried one costs no more and surely scores more. "Surely" is by interval over the problems that
 both have (`intervals.surely_better`); so more trials stay than by the means alone, and of two that cannot be told apart
-none is dropped. What is shown as a difference to the winner is the product's own paired comparison.
+none is dropped. Told are those that may be run instead of the winner: none that is dearer and scores no more. What is
+shown as a difference to the winner is the product's own paired comparison.
 """
 
 from __future__ import annotations
@@ -62,19 +63,24 @@ def _beaten(trial: Trial, cheaper: Sequence[Trial]) -> bool:
 
 
 def frontier_of(record: RunRecord, standing: Mapping[int, Standing]) -> tuple[FrontierPoint, ...]:
-    """Return the frontier and the trials that may be on it, by rising cost."""
-    trials = [trial for trial in record.archive.trials if trial.status in COUNTING]
+    """Return the frontier and the trials that may be on it, by rising cost; the winner is always among them."""
+    best = record.result.best
+    trials = [t for t in record.archive.trials if t.status in COUNTING and not _pointless(t, best)]
     on = [trial for trial in trials if standing[trial.number] == "frontier"]
     maybe = sorted(
         (trial for trial in trials if standing[trial.number] == "maybe"),
         key=lambda t: (_lost(t, on), t.charged, t.number),
     )
     told = [*on, *maybe[:MOST_MAYBE]]
-    best = record.result.best
     if best is not None and best not in told:
         told.append(best)
     told.sort(key=lambda trial: (trial.charged, trial.number))
     return tuple(_point(trial, best, standing[trial.number], record.options) for trial in told)
+
+
+def _pointless(trial: Trial, best: Trial | None) -> bool:
+    """Return whether a trial costs more than the winner and scores no more."""
+    return best is not None and trial.charged > best.charged and trial.score <= best.score
 
 
 def _lost(trial: Trial, front: Sequence[Trial]) -> float:

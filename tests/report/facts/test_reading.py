@@ -10,6 +10,8 @@ import pytest
 
 from agenttts.errors import RunError
 from agenttts.report.facts import RunFacts, facts_of
+from agenttts.report.facts.money import stage_money
+from agenttts.report.facts.record import read_run
 from agenttts.study.events import EventLog
 from agenttts.testing.runs import write_simulated_run
 
@@ -45,8 +47,10 @@ def test_a_real_run_is_told_from_its_log_alone(tiny):
     assert "How many coins now?" in tiny.problems[0].text
 
 
-def test_a_stage_with_a_verifier_pays_for_it_in_a_share_of_its_own(tiny):
-    told = {money.trial: money for money in tiny.money.trials}
+def test_a_stage_with_a_verifier_pays_for_it_in_a_share_of_its_own(tmp_path):
+    record = read_run(folder_of(LOGS / "tiny.jsonl", tmp_path / "run"))
+    trials = record.archive.trials
+    told = {trial.number: stage_money(trial, record.unit, record.cost_model) for trial in trials}
     verified = [share for share in told[9].shares if share.purpose == "verify"]
     assert [(share.stage, share.model, share.decode) for share in verified] == [("solve", "tiny/prm", 0)]
     for money in told.values():
