@@ -47,7 +47,7 @@ class Beat:
     rollouts_total: int = 0
     spent: Cost = field(default_factory=Cost)
     n_paid: int = 0
-    """By this run of the study, like all counts here."""
+    """Draws, with those of earlier runs of the study, as `spent`; the problems above are those of this run."""
     n_reused: int = 0
     eta_s: float | None = None
     calls: CallCounts | None = None

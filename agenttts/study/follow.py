@@ -39,7 +39,7 @@ class RunSeen:
     best_interval: Interval | None
     spent: Cost | None
     n_paid: int
-    """While it runs, by this run of the study; else over all its runs, of one that was killed as far as is known."""
+    """Over all runs of the study; of one that was killed as far as is known."""
     n_reused: int
     beat: Beat | None
     """Of the process that works on it, or of one that was killed."""

@@ -61,6 +61,8 @@ class Progress:
         self, observer: Observer | None, options: StudyOptions, archive: Archive, n_problems: int
     ) -> None:
         self.n_paid = self.n_reused = self.rollouts_done = self._n_skipped = 0
+        self.before = (0, 0)
+        """Draws that earlier runs of the study paid for and reused: spending, too, is told over all runs."""
         self._observer = observer
         self._options = options
         self._n_problems = n_problems
@@ -117,8 +119,8 @@ class Progress:
             rollouts_done=self.rollouts_done,
             rollouts_total=total,
             spent=self.session.spent(),
-            n_paid=self.n_paid,
-            n_reused=self.n_reused,
+            n_paid=self.before[0] + self.n_paid,
+            n_reused=self.before[1] + self.n_reused,
             best=best,
             best_interval=interval,
             trial=trial,

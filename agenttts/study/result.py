@@ -123,7 +123,7 @@ class ProgressEvent:
     """Problems that this run of the study is to finish in all its trials; less with each trial that is stopped."""
     spent: Cost
     n_paid: int
-    """Draws paid for by this run of the study."""
+    """Draws paid for by the study, over all its runs, as `spent`."""
     n_reused: int
     best: Trial | None = None
     best_interval: Interval | None = None

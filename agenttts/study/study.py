@@ -234,6 +234,7 @@ class Study:
             async with self._session(state, options.search_budget, progress) as session:
                 progress.session = session
                 n_before, reused_before = await session.n_paid(), self.state().n_reused
+                progress.before = n_before, reused_before
                 try:
                     await self._run_session(session, options, loop, log, progress, n_before, reused_before)
                 except BaseException:

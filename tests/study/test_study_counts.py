@@ -60,7 +60,9 @@ async def test_an_interrupted_run_counts_the_draws_of_trials_that_it_cut_off(
     more = study.result()
     assert more.n_paid == await _billed(store_url, study) > cut.n_paid
     assert again.last is not None
-    assert again.last.n_paid == more.n_paid_now == more.n_paid - cut.n_paid
+    # As what was spent, so the draws that are told are those of all runs.
+    assert (again.last.n_paid, again.last.n_reused) == (more.n_paid, more.n_reused)
+    assert more.n_paid_now == more.n_paid - cut.n_paid
 
 
 async def test_a_run_that_cannot_even_begin_forgets_no_draws(
