@@ -87,7 +87,10 @@ def table(
     is_long: bool = False,
     places: Sequence[str] = (),
 ) -> str:
-    """Return a table of plain text, in a region of its own that scrolls where the screen is narrow.
+    """Return a table of plain text, in a region of its own that scrolls where it does not fit.
+
+    On a narrow screen each row of more than two cells becomes a block: its first cell, and below it each other cell
+    beside the head of its column.
 
     Args:
         head: A cell for each column.
@@ -109,10 +112,22 @@ def table(
     )
     named = escaped(label or f"Table: {', '.join(head)}")
     place, sortable = ("wide long", ' class="sortable"') if is_long else ("wide", "")
+    stacks, labels = (" stacks", _labels(head)) if len(head) > 2 else ("", "")
     return (
-        f'<div class="{place}" role="region" tabindex="0" aria-label="{named}"><table{sortable}>'
+        f'<div class="{place}{stacks}" role="region" tabindex="0" aria-label="{named}"><table{sortable}{labels}>'
         f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def _labels(head: Sequence[str]) -> str:
+    """Return the heads for the style, which shows them beside stacked cells; once a table, for a long one has many cells."""
+    told = ";".join(f"--l{i}:'{_style_text(cell)}'" for i, cell in enumerate(head, start=1) if cell)
+    return f' style="{told}"'
+
+
+def _style_text(text: str) -> str:
+    """Return what can stand in a text of a style: no sign in it can end the text or begin markup."""
+    return "".join(sign if sign.isalnum() or sign == " " else f"\\{ord(sign):x} " for sign in text)
 
 
 def _kind(right: bool, fill: bool) -> str:

@@ -99,3 +99,11 @@ def test_charts_change_with_the_colours_that_the_user_prefers(tmp_path: Path):
         for is_dark in (False, True)
     )
     assert (light, dark) == ("rgb(28, 36, 48)", "rgb(228, 233, 240)")
+
+
+def test_heads_that_others_wrote_end_no_text_of_a_style():
+    foul = "x';}</style>\\\"<img src=x onerror=alert(1)>"
+    told = table([foul, "b", "c"], [["1", "2", "3"]])
+    style = told.partition('<table style="')[2].partition('"')[0]
+    assert style.count("'") == 6  # two for each of three heads
+    assert not set("<>&}/") & set(style)
