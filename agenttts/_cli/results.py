@@ -23,6 +23,7 @@ from agenttts._cli.words import (
 )
 from agenttts.models.tokens import count_notes
 from agenttts.report.unscored import over_trials
+from agenttts.report.worth import flatters, near_zero_text
 from agenttts.study.archive import cost_to_json, failure_to_json
 from agenttts.study.figures import figures_to_json
 
@@ -46,6 +47,9 @@ def result_text(
 ) -> str:
     """Return the result for people, in 80 columns; `page` is its report."""
     blocks = [_head(task, result, folder, resumed)]
+    warning = near_zero_text(result.trials)
+    if warning:
+        blocks.append(_line("warning", warning))
     if result.best is not None:
         blocks += [_plan_table(task, result.best), _figures(task, result, result.best)]
     unscored = unscored_lines(over_trials(result.trials))
@@ -173,7 +177,9 @@ def _search_words(result: StudyResult) -> str:
     interval = result.best_interval
     if interval is None:
         return "no score"
-    return f"{interval} on the {interval.n:,} problems it was chosen by; that flatters it"
+    confirmed = result.confirmation
+    flattered = flatters(interval, None if confirmed is None else confirmed.winner)
+    return f"{interval} on the {interval.n:,} problems it was chosen by{'; that flatters it' if flattered else ''}"
 
 
 def _cost_words(result: StudyResult, best: Trial) -> str:
@@ -297,6 +303,7 @@ def result_json(
         "runner_up": _trial_json(result.runner_up, None),
         "confirmation": _confirmation_json(result),
         "no_confirmation_because": result.no_confirmation_because,
+        "warning": near_zero_text(result.trials),
         "alternative": _alternative_json(result),
         "spent": cost_to_json(result.spent),
         "spent_on_task": None if result.spent_on_task is None else cost_to_json(result.spent_on_task),

@@ -16,6 +16,7 @@ from agenttts.report.run_words import (
     score_text,
 )
 from agenttts.report.words import cost_text, cut, plural, sentence, share_text
+from agenttts.report.worth import flatters
 
 if TYPE_CHECKING:
     from agenttts.pipeline.base import Allocation
@@ -69,7 +70,7 @@ def _on(facts: RunFacts) -> str:
     n = 0 if score is None else score.n
     if facts.answer.split == "test":
         return plural(n, "unseen problem")
-    return f"the {plural(n, 'problem')} it was chosen by, which flatters it,"
+    return f"the {plural(n, 'problem')} it was chosen by{', which flatters it,' if flatters(score, None) else ''}"
 
 
 def _of_budget(facts: RunFacts) -> str:
@@ -115,12 +116,13 @@ def _score_card(facts: RunFacts) -> tuple[str, ...]:
     if answer.score is None:
         return ("no score",)
     score = answer.score
-    flattered = score_text(answer.search_score) if answer.split == "test" else ""
+    searched = score_text(answer.search_score) if answer.split == "test" and answer.search_score else ""
+    flattered = ", which flatters it" if flatters(answer.search_score, score) else ""
     return (
         f"{score.mean:.3f}",
         f"{score.confidence:.0%} interval {score.low:.3f} to {score.high:.3f}",
         f"on {_on(facts)}".rstrip(","),
-        f"{flattered} on the problems it was chosen by, which flatters it" if flattered else "",
+        f"{searched} on the problems it was chosen by{flattered}" if searched else "",
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import plotly.graph_objects
 import pytest
 
-from agenttts.report.run_answer import answer_sentence
+from agenttts.report.run_answer import answer_part, answer_sentence
 from agenttts.report.run_budgets import budgets_part
 from agenttts.report.run_course import course_part
 from agenttts.report.run_frontier import frontier_part
@@ -115,6 +115,15 @@ def test_a_score_on_the_problems_that_chose_it_is_said_to_flatter():
     told = answer_sentence(replace(made, answer=answer))
     assert "on the 300 problems it was chosen by, which flatters it, and costs" in told
     assert "How sure that it is the best is not known: it was not asked for." in told
+
+
+def test_a_search_score_below_the_unseen_one_is_not_said_to_flatter():
+    made = facts()
+    answer = replace(made.answer, search_score=replace(made.answer.score, mean=0.1))
+    told = words("".join(answer_part(replace(made, answer=answer)).parts))
+    assert "on the problems it was chosen by" in told
+    assert "flatters" not in told
+    assert "flatters" in words("".join(answer_part(made).parts))
 
 
 def test_an_insight_links_to_the_trials_that_it_cites():

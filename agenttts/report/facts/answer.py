@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agenttts.budgets.cost import total
 from agenttts.report.facts.values import Answer
+from agenttts.report.worth import flatters, near_zero_text
 
 if TYPE_CHECKING:
     from agenttts.report.facts.record import RunRecord
@@ -61,18 +62,23 @@ def _split(result: StudyResult) -> str:
 def _cautions(result: StudyResult) -> Iterator[str]:
     """Give what a reader of the score must know, most important first."""
     best, confirmed = result.best, result.confirmation
+    warning = near_zero_text(result.trials)
+    if warning:
+        yield warning
     if best is None:
         yield "No trial is valid and within the budget, so there is nothing to recommend."
         return
+    is_flattered = flatters(result.best_interval, None)
     if confirmed is None:
+        looks = ": the best of many trials looks better there than it is" if is_flattered else ""
         yield (
-            "The score is that of the problems which chose the winner: the best of many trials looks better there "
-            f"than it is. It was not confirmed on unseen problems: {result.no_confirmation_because}."
+            f"The score is that of the problems which chose the winner{looks}. It was not confirmed on unseen problems: "
+            f"{result.no_confirmation_because}."
         )
     elif confirmed.winner is None:
         yield (
             f"So many of the {confirmed.n} unseen problems failed that the winner has no score on them; the score is "
-            "that of the problems which chose it, and flatters it."
+            f"that of the problems which chose it{', and flatters it' if is_flattered else ''}."
         )
     else:
         yield from _of_confirmation(confirmed, result.budget.amount)

@@ -107,3 +107,10 @@ def test_a_cheaper_plan_that_loses_more_is_not_offered(run):
     best = replace(BEST, scores=dict.fromkeys(BEST.scores, 0.90))
     worse = replace(SECOND, scores=dict.fromkeys(BEST.scores, 0.85))
     assert answer_of(run([best, worse])).alternative is None
+
+
+def test_a_winner_that_scored_nothing_comes_with_a_warning_first_and_does_not_flatter(run):
+    zeros = "0" * 10
+    told = answer_of(run([make_trial(0, zeros, (LARGE, 1)), make_trial(1, zeros, (SMALL, 1))], confirm=False))
+    assert told.cautions[0].startswith("No trial scored above 0")
+    assert "looks better" not in " ".join(told.cautions)
