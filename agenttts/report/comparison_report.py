@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agenttts.budgets.cost import total
-from agenttts.errors import InputError, RunError
+from agenttts.errors import InputError
 from agenttts.pipeline.base import Allocation
 from agenttts.report.comparison_again import Asked, asked_of, folder_again, keep_asked
 from agenttts.report.provenance import provenance
+from agenttts.report.writing import write_page
 from agenttts.study.comparison import compare_records
 from agenttts.study.comparison_files import write_tables
 from agenttts.study.comparison_runs import (
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from agenttts.study.comparison_folder import ComparisonFolder
     from agenttts.study.comparison_workers import WorkerReport
 
-__all__ = ["asked_text", "figures_from_text", "read_truth", "report_again", "report_comparison", "write_page"]
+__all__ = ["asked_text", "figures_from_text", "read_truth", "report_again", "report_comparison"]
 
 PAGE_FILE = "compare.html"
 
@@ -94,18 +95,6 @@ def report_again(path: Path, *, trust: bool = False) -> tuple[ComparisonResult, 
         folder, names, asked.seeds, asked.failed, target=asked.target, truth=asked.truth
     )
     return result, asked_text(folder, names, asked.seeds)
-
-
-def write_page(path: Path, text: str) -> None:
-    """Write a file of a report.
-
-    Raises:
-        RunError: It cannot be written.
-    """
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def asked_text(folder: ComparisonFolder, allocators: Sequence[str], seeds: Sequence[int]) -> str:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from agenttts.budgets.cost import Unit, total
 from agenttts.errors import CardError
-from agenttts.report.comparison_report import figures_from_text, write_page
+from agenttts.report.comparison_report import figures_from_text
 from agenttts.report.published import Published, published
+from agenttts.report.writing import write_page
 from agenttts.study.archive import cost_to_json
 from agenttts.study.comparison import summarise_records
 from agenttts.study.comparison_files import write_run_tables

@@ -70,8 +70,9 @@ def _sentence(facts: RunFacts) -> str:
 def _says(facts: RunFacts) -> str:
     leaders = [step for step, before in _changes(facts.course.steps) if before != step.best]
     last = leaders[-1]
+    changes = f"changed {plural(len(leaders) - 1, 'time')}" if len(leaders) > 1 else "never changed"
     return (
-        f"The lead changed {plural(len(leaders), 'time')}; trial {last.best} with {last.best_score:.3f} leads since trial "
+        f"The lead {changes}; trial {last.best} with {last.best_score:.3f} leads since trial "
         f"{last.trial} ended. The score is of the problems that the best is chosen by."
     )
 
@@ -152,7 +153,7 @@ def _leaders(facts: RunFacts) -> str:
         "draws paid",
         "draws reused",
     ]
-    return table(head, rows, label="When the lead changed", right=range(6))
+    return table(head, rows, label="Who led", right=range(6))
 
 
 # --- rounds ----------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from agenttts.report.pages import (
     whiskers,
 )
 from agenttts.report.run_words import measured_text, predicted_text, prediction_text
-from agenttts.report.words import cut, plural, share_text
+from agenttts.report.words import chance_text, cut, plural
 
 if TYPE_CHECKING:
     from agenttts.allocators.evidence import Estimate, Saturation, StageGain
@@ -39,8 +39,6 @@ HOW = {
 MOST_LINES = 6
 """Curves of one chart; the table has all."""
 LONGEST = 600
-LEAST_CHANCE = 0.001
-"""A fit knows no chances more exactly than that."""
 
 
 def reasons_part(facts: RunFacts) -> Part:
@@ -266,9 +264,5 @@ def _other(one: OtherModel) -> list[str]:
         "unknown" if one.single is None else str(one.single.score),
         "unknown" if one.chosen_single is None else str(one.chosen_single.score),
         prediction_text(one.predicted),
-        "" if one.chance is None else _chance(one.chance),
+        "" if one.chance is None else chance_text(one.chance),
     ]
-
-
-def _chance(chance: float) -> str:
-    return share_text(chance) if chance >= LEAST_CHANCE else f"below {share_text(LEAST_CHANCE)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agenttts.report.comparison_report import write_page
+from agenttts.report.writing import write_page
 
 if TYPE_CHECKING:
     from agenttts.report.facts import RunFacts

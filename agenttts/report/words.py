@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from agenttts.budgets.cost import Cost, plain_digits
 
-__all__ = ["amount_text", "cost_text", "count_text", "cut", "listed", "plural", "sentence", "share_text"]
+__all__ = [
+    "amount_text",
+    "chance_text",
+    "cost_text",
+    "count_text",
+    "cut",
+    "listed",
+    "plural",
+    "sentence",
+    "share_text",
+]
 
 
 def amount_text(value: float) -> str:
@@ -16,6 +26,15 @@ def share_text(share: float) -> str:
     """Return a share in per cent: `66%`; below 1 % with one significant digit: `0.4%`."""
     per_cent = 100 * share
     return f"{plain_digits(per_cent, 1)}%" if 0 < per_cent < 1 else f"{per_cent:.0f}%"
+
+
+LEAST_CHANCE = 0.001
+"""A fit knows no chances more exactly than that."""
+
+
+def chance_text(chance: float) -> str:
+    """Return a chance by a fit in per cent: `12%`, `below 0.1%`."""
+    return share_text(chance) if chance >= LEAST_CHANCE else f"below {share_text(LEAST_CHANCE)}"
 
 
 def count_text(value: float) -> str:

@@ -180,6 +180,17 @@ def test_the_chart_opens_on_the_trials_that_may_be_chosen():
     assert high - low < 1.5 * (mine.high - mine.low)
 
 
+@pytest.mark.parametrize(
+    ("leaders", "told"),
+    [([0, 0], "never changed"), ([0, 1], "changed 1 time"), ([0, 1, 0], "changed 2 times")],
+)
+def test_the_first_leader_is_no_change_of_the_lead(leaders: list[int], told: str):
+    made = facts()
+    steps = tuple(replace(made.course.steps[i], best=best) for i, best in enumerate(leaders))
+    text = words("".join(course_part(replace(made, course=replace(made.course, steps=steps))).parts))
+    assert f"The lead {told};" in text
+
+
 def test_long_texts_are_cut_and_say_where_all_of_them_is():
     assert "x" * 2501 not in run_page(facts(text="x" * 9000))
     text = "".join(problems_part(facts(text="x" * 9000)).parts)

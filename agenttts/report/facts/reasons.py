@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from agenttts.allocators.evidence import Evidence, Single, gather
 from agenttts.report.facts.values import CurvePoint, OtherModel, Predicted, Reasons, StageCurve
+from agenttts.report.words import chance_text
 from agenttts.study.statistics import PairedDifference, paired_difference
 
 if TYPE_CHECKING:
@@ -157,8 +158,8 @@ def _why(told: OtherModel, best: Trial, rival: Trial | None) -> Iterator[str]:
         yield _measured(told.difference, best, rival)
     if told.chance is not None and told.predicted is not None:
         yield (
-            f"The fit expects at best {told.predicted.mean:.3f} with it, and a chance of {told.chance:.0%} to beat the "
-            "winner."
+            f"The fit expects at best {told.predicted.mean:.3f} with it, and a chance of "
+            f"{chance_text(told.chance)} to beat the winner."
         )
 
 
