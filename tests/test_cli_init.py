@@ -104,6 +104,34 @@ def test_one_row_is_too_few_and_nothing_is_written() -> None:
     assert "1 of 1 rows can be used; a task needs 2" in refused(2, sums(n=1))
 
 
+def test_few_problems_are_told_with_what_they_can_tell_apart() -> None:
+    text = " ".join(init(sums(n=2)).split())
+    # 1.96 * sqrt(0.25 / 1), and of 100 problems.
+    assert "1 search problem can tell a score only to within 0.98 either way" in text
+    assert "100 tell it to within 0.10" in text
+    assert "Few problems" not in init(sums("many.jsonl", n=60))
+
+
+def test_rows_that_hold_chats_make_a_task() -> None:
+    rows = [
+        {"messages": [{"role": "user", "content": f"{i} + 1?"}, {"role": "assistant", "content": f"{i + 1}"}]}
+        for i in range(6)
+    ]
+    Path("chats.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = json.loads(init("chats.jsonl", "--json"))
+    assert (told["question"]["field"], told["gold"]["field"]) == ("messages.0.content", "messages.1.content")
+    assert told["kind"] == "number"
+    assert len(Task.load("tasks/chats").search) == 3
+
+
+def test_a_folder_is_refused_with_its_files() -> None:
+    folder = Path("data")
+    folder.mkdir()
+    (folder / "more.csv.gz").touch()
+    assert "data: a folder, and one file of problems is needed" in refused(2, folder)
+    assert "It holds more.csv.gz." in refused(2, folder)
+
+
 def test_a_json_list_is_copied_into_lines() -> None:
     rows = [{"q": f"{i} + {i}", "a": 2 * i} for i in range(6)]
     Path("rows.json").write_text(json.dumps(rows))

@@ -77,7 +77,9 @@ def run_init(request: InitRequest) -> None:
     check_stages(stages)
     name, out = _place(request, sheet, dialogue)
     wish = Wish(sheet, columns, kind, choice, book, stages, name, out, request.copy, request.force)
-    told = _Told(sheet, columns, kind, choice, make_task(wish, prove), trial, _remarks(name, out))
+    made = make_task(wish, prove)
+    remarks = [*_remarks(name, out), *_few(made.n_search)]
+    told = _Told(sheet, columns, kind, choice, made, trial, remarks)
     if request.as_json:
         print_json(_as_json(told))
     else:
@@ -255,6 +257,22 @@ def _remarks(name: str, out: Path) -> list[str]:
     if hidden.is_dir() and hidden.resolve() != out.resolve() and out == Path("tasks") / name:
         return [f"Here the name {name} now means this task, and no longer the catalogue's."]
     return []
+
+
+FEW_SEARCH = 30
+"""Search problems below which it is said what they can tell apart."""
+
+
+def _few(n_search: int) -> list[str]:
+    """Return what few search problems mean: the interval of a mean of scores 0 and 1, at its widest."""
+    if n_search >= FEW_SEARCH:
+        return []
+    within, usual = (1.96 * (0.25 / n) ** 0.5 for n in (n_search, 100))
+    return [
+        f"Few problems: {plural(n_search, 'search problem')} can tell a score only to within {within:.2f} either way "
+        f"(95% confidence, for scores around 0.5), so which of two close allocations wins is chance. "
+        f"100 tell it to within {usual:.2f}: add rows if you can."
+    ]
 
 
 # --- what is told

@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from agenttts.errors import InputError
+from agenttts.starting.chats import Chat, chat_forms, find_chat
 from agenttts.starting.options import Options, find_options
 from agenttts.starting.sheet import Row, is_empty, values
 from agenttts.task.reading import nearest
@@ -22,6 +24,8 @@ QUESTIONS = (
     "question", "problem", "prompt", "query", "instruction", "input", "text", "task", "description", "statement",
     "sentence", "content", "message", "source", "q",
 )  # fmt: skip
+PLAIN_QUESTIONS = QUESTIONS[:5]
+"""Names that mean the question even beside a chat; `source` or `text` may be anything there."""
 GOLDS = (
     "gold", "goldanswer", "answer", "finalanswer", "target", "groundtruth", "expected", "expectedanswer",
     "correctanswer", "expectedoutput", "answers", "goldenanswers", "answerkey", "label", "correct", "output", "solution",
@@ -93,9 +97,10 @@ def guess_columns(
     if tests is None and found is None:
         raise InputError(finder.no_gold({asked.field, *taken}))
     public = finder.public_tests() if tests is not None else None
-    used = taken | {asked.field}
+    used = taken | {asked.field, asked.field.partition(".")[0]}
     options = find_options(rows, [name for name in fields if name not in used])
-    return Columns(asked, found, known_id, finder.contexts(used), options, tests, public)
+    contexts = (*finder.system_of(asked), *finder.contexts(used))
+    return Columns(asked, found, known_id, contexts, options, tests, public)
 
 
 def _plain(name: str) -> str:
@@ -141,20 +146,46 @@ class _Finder:
 
     def question(self, taken: Collection[str]) -> Guess:
         """Raises InputError where no field could be one."""
-        found = self.named(QUESTIONS, self._is_text, taken)
+        found = self.named(PLAIN_QUESTIONS, self._is_text, taken)
+        if found is None and self.chat is not None:
+            found = Guess(self.chat.question, "what the user says in the chat")
+        found = found or self.named(QUESTIONS, self._is_text, taken)
         texts = [name for name in self.fields if name not in taken and self._is_text(name)]
         if found is None and texts:
             found = Guess(max(texts, key=self._length), "it holds the longest texts")
         if found is None:
-            raise InputError(
-                f"no field looks like a question.\nName it with --question. {self._listed(self.fields)}"
-            )
+            raise InputError(self._no_question())
         return found
+
+    def _no_question(self) -> str:
+        for field in self.fields:
+            if forms := chat_forms(self.rows, field):
+                shown = " or ".join("-".join(form[:6]) for form in sorted(forms)[:3])
+                return (
+                    f"`{field}` holds chats that are no single question and answer of one form (they are {shown}).\n"
+                    "Write question and right answer into fields of their own, as in "
+                    '{"question": "...", "answer": "..."}.'
+                )
+        return f"no field looks like a question.\nName it with --question. {self._listed(self.fields)}"
+
+    @cached_property
+    def chat(self) -> Chat | None:
+        """Question and answer where a field holds chats."""
+        return find_chat(self.rows, self.fields)
+
+    def system_of(self, question: Guess) -> tuple[str, ...]:
+        """Return the system message of the chat that the question stands in."""
+        chat = self.chat
+        if chat is None or chat.system is None or chat.question != question.field:
+            return ()
+        return (chat.system,)
 
     def gold(self, taken: Collection[str]) -> Guess | None:
         found = self.named(GOLDS, self._is_filled, taken)
         if found is not None:
             return self._inside(found)
+        if self.chat is not None and self.chat.answer is not None:
+            return Guess(self.chat.answer, "the reply in the chat")
         left = [name for name in self.fields if name not in taken and self._is_filled(name)]
         if len(left) == 2:  # one of them is the question, the longer one
             return self._inside(Guess(min(left, key=self._length), "the shorter one of two fields"))

@@ -187,13 +187,16 @@ def _labels(golds: Sequence[Any], _columns: Columns, *, strict: bool = True) -> 
         return None
     labels = _distinct(str(value).strip() for value in golds)
     short = all(0 < len(one) <= LONGEST_LABEL and "\n" not in one for one in labels)
-    letters = all(re.fullmatch(r"\(?[A-Ja-j]\)?\.?", one) for one in labels)
     repeated = len(labels) > 1 and len(labels) * ROWS_PER_LABEL <= len(golds)
+    # A few bare small letters may be anything, e.g. names of variables.
+    of_choices = r"\(?[A-Ja-j]\)?\.?" if repeated or not strict else r"[A-J]\.?|\(?[A-Ja-j]\)\.?|[a-j]\."
+    letters = all(re.fullmatch(of_choices, one) for one in labels)
     if not short or (strict and len(labels) > MOST_LABELS) or (strict and not letters and not repeated):
         return None
     if letters:  # also those that no gold answer happens to be
         named = sorted({one.strip("().").upper() for one in labels} | set("ABCD"))
-        return _choice("every gold answer is the letter of a choice", tuple(named), None)
+        why = "every gold answer is the letter of a choice; no field lists the choices, so the question must"
+        return _choice(why, tuple(named), None)
     return _choice(f"gold is one of {len(labels)} labels", tuple(labels), None)
 
 

@@ -17,6 +17,8 @@ from agenttts.task.splits import MISSING, lookup
 __all__ = ["Sheet", "is_empty", "read_sheet", "values"]
 
 Row = Mapping[str, Any]
+SHOWN = 8
+"""Files of a folder that are named."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ def read_sheet(path: Path) -> Sheet:
         DataError: It cannot be read, or holds no rows.
     """
     found = path.expanduser()
+    if found.is_dir():
+        raise DataError(_folder(found))
     if found.suffix.lower() == ".json":
         rows = _json_list(found)
         sheet = Sheet(tuple(rows), found, must_copy=True)
@@ -51,6 +55,16 @@ def read_sheet(path: Path) -> Sheet:
     if not sheet.rows:
         raise DataError(f"{shown(found)}: the file holds no rows.\nPut one problem on each line.")
     return sheet
+
+
+def _folder(path: Path) -> str:
+    kinds = (".json", *SUFFIXES)
+    try:
+        files = sorted(one.name for one in path.iterdir() if one.name.removesuffix(".gz").endswith(kinds))
+    except OSError as error:
+        return f"{shown(path)}: a folder, and it cannot be read: {error.strerror or error}"
+    listed = f"It holds {', '.join(files[:SHOWN])}." if files else "It holds none."
+    return f"{shown(path)}: a folder, and one file of problems is needed ({', '.join(kinds)}).\n{listed}"
 
 
 def _json_list(path: Path) -> Sequence[Row]:

@@ -213,3 +213,12 @@ def test_what_the_prompt_asks_for_is_what_the_rule_reads() -> None:
     for rows, wanted in ((TRIVIA, "King 3"), (GSM8K, "42"), (LETTERS, "B")):
         kind = guessed(rows)[1]
         assert make_parser(ParseBlock.model_validate(kind.parse)).parse(replies[kind.name]).answer == wanted
+
+
+def test_a_few_small_letters_are_texts_and_many_are_choices() -> None:
+    few = [{"question": f"Which variable, {i}?", "answer": "ab"[i % 2]} for i in range(2)]
+    assert guessed(few)[1].name == "text"
+    assert guessed(few * 3)[1].name == "choice"
+    capitals = [{**row, "answer": row["answer"].upper()} for row in few]
+    assert guessed(capitals)[1].name == "choice"
+    assert "the question must" in guessed(capitals)[1].why
