@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from agenttts.budgets.cost import Unit
@@ -22,7 +23,7 @@ from agenttts.report.run_answer import answer_sentence
 from agenttts.report.run_course import best_line
 from agenttts.report.run_page import asked_text
 from agenttts.report.run_words import difference_text, measured_text, per_problem, score_text, stage_cells
-from agenttts.report.words import cost_text, plural, share_text
+from agenttts.report.words import amount_text, cost_text, plural, sentence, share_text
 
 if TYPE_CHECKING:
     from agenttts.report.facts import RunFacts
@@ -66,7 +67,8 @@ def _both(pair: RunPair) -> tuple[tuple[str, RunFacts], tuple[str, RunFacts]]:
 
 
 def _verdict(pair: RunPair) -> Part:
-    parts = [paragraph(_sentence(pair), "verdict")]
+    costs = _costs(pair)
+    parts = [paragraph(f"{_sentence(pair)} {costs}".strip(), "verdict")]
     if pair.search is not None:
         parts.append(
             paragraph(
@@ -84,6 +86,27 @@ def _sentence(pair: RunPair) -> str:
         return f"Which winner is better cannot be said problem by problem: {pair.why_none}."
     on = plural(pair.unseen.n, "unseen problem")
     return f"{WORDS[pair.unseen.verdict]} on {on} that both answered: {_difference(pair.unseen)}."
+
+
+def _costs(pair: RunPair) -> str:
+    """Return what both winners cost and were allowed: a better score that costs more is another trade, not a better search."""
+    first, second = pair.first, pair.second
+    one, other = first.answer.charged, second.answer.charged
+    if one is None or other is None:
+        return ""
+    told = f"The first costs {per_problem(first, one)} a problem, the second {per_problem(second, other)}"
+    budgets = first.head.budget, second.head.budget
+    if budgets[0].unit is budgets[1].unit and min(one, other) > 0:
+        told += _times(one, other)
+    within = f"within {budgets[0]}" if budgets[0] == budgets[1] else f"within {budgets[0]} and {budgets[1]}"
+    return f"{told}, {within} (on their search problems)."
+
+
+def _times(one: float, other: float) -> str:
+    """Return which costs how much more; empty where both cost about the same."""
+    ratio = max(one, other) / min(one, other)
+    dearer = "first" if one > other else "second"
+    return f": the {dearer} costs {amount_text(round(ratio, 1))} times as much" if ratio >= 1.1 else ""
 
 
 def _difference(difference: PairedDifference) -> str:
@@ -119,7 +142,7 @@ def _column(facts: RunFacts) -> list[tuple[str, str]]:
         ),
         ("score on the problems it was chosen by", score_text(answer.search_score)),
         ("against its runner-up", answer.verdict or "not confirmed"),
-        ("cost of a problem", per_problem(facts, answer.charged)),
+        ("cost of a problem, search problems", per_problem(facts, answer.charged)),
         ("share of its budget", "unknown" if share is None else f"{share_text(share)} of {head.budget}"),
         ("cost in every unit, search problems", "unknown" if answer.cost is None else cost_text(answer.cost)),
         ("paid by the search", cost_text(facts.money.spent)),
@@ -153,15 +176,32 @@ def _course(pair: RunPair) -> Part:
     if not figures:
         return Part("course", "How the searches went", (paragraph("Neither run has a scored trial."),))
     ends = [f"the {name} run ends at {_end(facts)}" for name, facts in _both(pair)]
-    says = f"Best score so far on the problems that allocations are chosen by: {'; '.join(ends)}."
+    says = [
+        f"Best score so far on the problems that allocations are chosen by: {'; '.join(ends)}.",
+        f"The same against what each search had paid by then. {_reuse(pair)}".strip(),
+    ]
     source = " ".join(
         dict.fromkeys(measured_text(facts.head, "on the search problems") for _, facts in _both(pair))
     )
     return Part(
         "course",
         "How the searches went",
-        tuple(chart(one, says=says, source=source) for one in figures),
+        tuple(chart(one, says=text, source=source) for one, text in zip(figures, says, strict=False)),
         tuple(figures),
+    )
+
+
+def _reuse(pair: RunPair) -> str:
+    """Return how much of their draws the searches did not pay for, which moves their lines to the left."""
+    shares = [(name, facts.course.reuse) for name, facts in _both(pair)]
+    told = [
+        f"the {name} found {share_text(share)} of its draws held already" for name, share in shares if share
+    ]
+    if not told:
+        return ""
+    return (
+        f"{sentence(', '.join(told))} Such draws are not paid again, also where an earlier run paid for them: of two runs "
+        "over one store the later one may look cheaper than it is."
     )
 
 
@@ -178,7 +218,7 @@ def _figure(pair: RunPair, *, by_spend: bool) -> Figure:
     lines = [
         best_line(
             facts.course.steps,
-            f"{name}: {facts.head.allocator}, seed {facts.head.seed}",
+            f"{name}: {PurePath(facts.head.folder).name} ({facts.head.allocator}, seed {facts.head.seed})",
             place,
             by_spend=by_spend,
         )
