@@ -123,7 +123,7 @@ async def test_three_stages_agree_with_the_ledgers_worked_out_by_hand(tmp_path: 
     usd = {"find": 120e-6, "think": 320e-6, "say": (500 + 200 + 800 + 160) * 1e-6}
     assert {stage: cost.usd for stage, cost in first.costs.items()} == pytest.approx(usd)
     assert total_amount(first.costs, Unit.TOKENS) == 110 + 260 + 60 + 88
-    paper = [(flops / 6e9 - 128) / 64 for flops in linear.values()]
+    paper = [max(0.0, (flops / 6e9 - 128) / 64) for flops in linear.values()]
     assert total_amount(first.costs, Unit.PAPER) == pytest.approx(sum(paper))
 
     # Spent, by this search: `large` grants one choice a request, so its prompt of 50 tokens was paid twice.

@@ -235,14 +235,14 @@ async def test_a_word_that_no_vector_knows_is_unscored_and_not_wrong(bench: Benc
         (error(400, "too long"), "RequestRefusedError: .*too long"),
         (Answer(body=b"?"), "ProviderUnavailableError: .*nothing that can be used"),
         (Answer(hang_up=True), "ProviderUnavailableError: "),
-        (Answer(after_s=1.0), r"ProviderUnavailableError: .*no reply within 0.3 s"),
+        (Answer(after_s=5.0), r"ProviderUnavailableError: .*no reply within 2 s"),
     ],
     ids=["500", "429", "400", "nonsense", "hang up", "slow"],
 )
 async def test_a_failed_call_leaves_its_answer_unscored_and_no_other(
     bench_of: Callable[..., Bench], server: LocalServer, answer: Answer, cause: str
 ) -> None:
-    bench = bench_of(server.url, timeout_s=0.3, max_concurrency=1)
+    bench = bench_of(server.url, timeout_s=2.0, max_concurrency=1)  # long enough for a busy machine
     await bench.score("green")
     server.then.append(answer)
     failed, fine = await bench.score("red", "blue")
