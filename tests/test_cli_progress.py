@@ -56,6 +56,13 @@ def test_live_lines_tell_what_is_done_trials_best_spent_draws_and_time():
     ]
 
 
+def test_the_confirmation_has_its_own_progress_and_time():
+    event = replace(EVENT, finals_done=150, finals_total=600, eta_s=19.0)
+    lines = live_lines(event, None, Unit.GFLOPS, "confirming")
+    assert lines[1] == "trials       3 of 40  ██░░░░░░░░░░░░░░░░░░"
+    assert "unseen       150 of 600  █████░░░░░░░░░░░░░░░  about 19 s left" in lines
+
+
 def test_without_a_cap_spending_is_in_the_unit_of_the_budget():
     for unit in (Unit.GFLOPS, Unit.PAPER):
         assert "spent        2,500 GFLOPs (no limit)" in live_lines(EVENT, None, unit)

@@ -96,6 +96,8 @@ class PlainProgress:
         if now - self._written_s < SECONDS_OF_SILENCE:
             return ""
         problems = f"{event.rollouts_done:,} of {event.rollouts_total:,} problems"
+        if event.finals_total:
+            problems = f"{event.finals_done:,} of {event.finals_total:,} unseen problems"
         head = f"still running: {event.trials_done}/{event.n_trials} trials, {problems}"
         return "; ".join(
             filter(None, (head, _spent(event, self._cap, self._unit), trouble_text(event.calls)))

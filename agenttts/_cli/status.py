@@ -64,6 +64,8 @@ class Status:
     best: Trial | None
     best_interval: Interval | None
     eta_s: float | None
+    finals: tuple[int, int]
+    """Problems of the confirmation: done and to run; (0, 0) before it begins."""
     calls: CallCounts | None
     message: str = ""
     """What was told last; a provider may have written it."""
@@ -85,6 +87,7 @@ class Status:
             best=event.best,
             best_interval=event.best_interval,
             eta_s=event.eta_s,
+            finals=(event.finals_done, event.finals_total),
             calls=event.calls,
             message=event.message,
         )
@@ -107,6 +110,7 @@ class Status:
             best=seen.best,
             best_interval=seen.best_interval,
             eta_s=beat.eta_s if beat is not None and runs else None,
+            finals=(0, 0) if beat is None or not runs else (beat.finals_done, beat.finals_total),
             calls=seen.calls if runs or seen.calls is None else replace(seen.calls, waiting=0),
             message=beat.message if beat is not None and runs else "",
         )
@@ -121,6 +125,8 @@ def status_lines(status: Status, columns: int) -> list[str]:
     rows.append(("trials", _trials(status, columns)))
     if status.rollouts_done is not None and status.rollouts_total:
         rows.append(("problems", f"{status.rollouts_done:,} of {status.rollouts_total:,}"))
+    if status.finals[1]:
+        rows.append(("unseen", _finals(status, columns)))
     rows += _best_rows(status)
     rows.append(("spent", _spent_row(status, columns)))
     rows.append(("draws", f"{status.n_paid:,} paid, {status.n_reused:,} reused"))
@@ -143,8 +149,18 @@ def _folded(label: str, text: str, columns: int) -> list[str]:
 
 def _trials(status: Status, columns: int) -> str:
     words = f"{status.trials_done:,} of {status.n_trials:,}"
-    left = f"  about {duration_text(status.eta_s)} left" if status.eta_s is not None else ""
+    # Once winner and runner-up are confirmed, the time left is theirs.
+    left = "" if status.finals[1] else _left(status)
     return _with_bar(words, left, status.trials_done / max(1, status.n_trials), columns)
+
+
+def _finals(status: Status, columns: int) -> str:
+    done, n = status.finals
+    return _with_bar(f"{done:,} of {n:,}", _left(status), done / n, columns)
+
+
+def _left(status: Status) -> str:
+    return "" if status.eta_s is None else f"  about {duration_text(status.eta_s)} left"
 
 
 def _with_bar(words: str, after: str, share: float, columns: int) -> str:

@@ -50,6 +50,8 @@ class Beat:
     """Draws, with those of earlier runs of the study, as `spent`; the problems above are those of this run."""
     n_reused: int = 0
     eta_s: float | None = None
+    finals_done: int = 0
+    finals_total: int = 0
     calls: CallCounts | None = None
     message: str = ""
     """What a provider or planner said lately; they wrote it."""
@@ -111,6 +113,8 @@ class Beating:
             n_paid=event.n_paid,
             n_reused=event.n_reused,
             eta_s=event.eta_s,
+            finals_done=event.finals_done,
+            finals_total=event.finals_total,
             calls=event.calls,
             message=message[:LONGEST_MESSAGE],
         )

@@ -30,6 +30,7 @@ from agenttts.study.archive import (
 from agenttts.study.confirm import evaluation_to_json, n_affordable, n_wanted
 from agenttts.study.evaluate import Evaluation, run_all, run_problems
 from agenttts.study.events import EventLog, StudyState
+from agenttts.study.pace import problems_left, seconds_left
 from agenttts.study.pilot import (
     check_parsing,
     check_pilot,
@@ -58,7 +59,12 @@ class Progress:
     """Counts what happens and tells the observer."""
 
     def __init__(
-        self, observer: Observer | None, options: StudyOptions, archive: Archive, n_problems: int
+        self,
+        observer: Observer | None,
+        options: StudyOptions,
+        archive: Archive,
+        n_problems: int,
+        n_finals: int = 0,
     ) -> None:
         self.n_paid = self.n_reused = self.rollouts_done = self._n_skipped = 0
         self.before = (0, 0)
@@ -66,6 +72,10 @@ class Progress:
         self._observer = observer
         self._options = options
         self._n_problems = n_problems
+        self.finals_done, self.finals_total = 0, n_finals
+        """Problems of the confirmation, of both finalists; expected until it begins."""
+        self._ended_s: list[float] = []
+        self._confirming = False
         self._done_before = len(archive.trials)
         self._archive = archive
         self._best: tuple[Trial, Interval] | None = None
@@ -91,14 +101,41 @@ class Progress:
     def rollout(self, rollout: Rollout) -> None:
         """Take in a finished problem of a trial."""
         self.rollouts_done += 1
+        self._ended_s.append(time.monotonic())
         self.draws(rollout)
+
+    def confirms(self, n: int) -> None:
+        """Take note that the confirmation begins, and how many problems it runs: its pace is its own."""
+        self._confirming, self.finals_total = True, n
+        self._since = time.monotonic()
+        self._ended_s.clear()
+        self.tell("confirming")
+
+    def final(self, rollout: Rollout) -> None:
+        """Take in a finished problem of the confirmation."""
+        self.finals_done += 1
+        self._ended_s.append(time.monotonic())
+        self.draws(rollout)
+
+    def _seconds_left(self) -> float | None:
+        n_left = float(self.finals_total - self.finals_done)
+        if not self._confirming:
+            n_trials = len(self._archive.trials)
+            n_left += problems_left(
+                self._options.n_trials - n_trials,
+                self._n_problems,
+                n_trials - self._done_before,
+                self._n_skipped,
+                self.rollouts_done,
+            )
+        return seconds_left(n_left, self._ended_s, self._since, time.monotonic())
 
     def skipped(self, n: int) -> None:
         """Take note that a trial needs this many problems less."""
         self._n_skipped += n
 
     def draws(self, rollout: Rollout) -> None:
-        """Take in a finished problem of the pilot or the confirmation."""
+        """Take in the draws of a finished problem, of the pilot or others."""
         self.n_paid += rollout.n_paid
         self.n_reused += rollout.n_reused
         self.tell("rollout")
@@ -109,8 +146,6 @@ class Progress:
             return
         self._over = kind == "ended"
         total = (self._options.n_trials - self._done_before) * self._n_problems - self._n_skipped
-        elapsed = time.monotonic() - self._since
-        left = max(0, total - self.rollouts_done)
         best, interval = self._best or (None, None)
         event = ProgressEvent(
             kind=kind,
@@ -124,7 +159,9 @@ class Progress:
             best=best,
             best_interval=interval,
             trial=trial,
-            eta_s=elapsed * left / self.rollouts_done if self.rollouts_done else None,
+            eta_s=None if self._over else self._seconds_left(),
+            finals_done=self.finals_done,
+            finals_total=self.finals_total if self._confirming else 0,
             message=message,
             calls=None if self.session.calls is None else self.session.calls(),
         )
@@ -330,7 +367,7 @@ class Loop:
             refuse_unlike(self._task.file, problems)
         except errors.DataError as error:
             return str(error)
-        self._progress.tell("confirming")
+        self._progress.confirms(len(problems) * len(finalists))
         try:
             evaluations = await run_all([self._evaluate_final(session, t, problems) for t in finalists])
         except errors.SearchBudgetExhausted:
@@ -367,5 +404,5 @@ class Loop:
             problems,
             gate=self._gate,
             max_failed=self._options.max_failed,
-            on_rollout=self._progress.draws,
+            on_rollout=self._progress.final,
         )

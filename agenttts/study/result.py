@@ -130,10 +130,14 @@ class ProgressEvent:
     trial: Trial | None = None
     """The trial that has just finished, for `trial`."""
     eta_s: float | None = None
-    """Time left for the trials, in seconds, at the pace so far."""
+    """Time left for trials and confirmation, in seconds, at the pace so far."""
     message: str = ""
     calls: CallCounts | None = None
     """Waits and retries of this run of the study; `None`: nobody counts them."""
+    finals_done: int = 0
+    """Problems that the confirmation has finished, of both finalists together."""
+    finals_total: int = 0
+    """Problems that it is to run; 0 before it begins."""
 
 
 class Observer(Protocol):

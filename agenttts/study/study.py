@@ -20,7 +20,7 @@ from agenttts.errors import ProviderError, RunError, SearchBudgetExhausted, Stor
 from agenttts.store.sql import same_store, what_is_kept, without_password
 from agenttts.study.beat import Beating, Both, ticking
 from agenttts.study.break_even import break_even
-from agenttts.study.confirm import alternative, confirmation, held_back
+from agenttts.study.confirm import alternative, confirmation, held_back, n_wanted
 from agenttts.study.events import EVENTS_FILE, EventLog, StudyState, fold, read_events
 from agenttts.study.loop import Loop, Progress
 from agenttts.study.planner import PlannerSetup, planner_use, require_planner
@@ -208,7 +208,9 @@ class Study:
             if state.ended is not None:
                 log.append("resumed")
             observers = [beating, *([] if observer is None else [observer])]
-            progress = Progress(Both(observers), self.options, state.archive, len(self.task.search))
+            progress = Progress(
+                Both(observers), self.options, state.archive, len(self.task.search), self._n_finals()
+            )
             with ticking(lambda: progress.tell("tick")):
                 await self._run_locked(state, log, progress)
         finally:
@@ -216,6 +218,14 @@ class Study:
             log.close()
         asked_now = _n_asked(self.state()) - _n_asked(state)
         return replace(self.result(), n_paid_now=progress.n_paid, n_asked_now=asked_now)
+
+    def _n_finals(self) -> int:
+        """Return how many problems the confirmation is expected to run, of winner and runner-up.
+
+        The test problems stay sealed until then; where nobody counted them, there are taken to be as many as in search.
+        """
+        there = len(self.task.search) if self.task.n_test is None else self.task.n_test
+        return 2 * min(there, n_wanted(self.options)) if self.options.confirm else 0
 
     def _refuse_other_code(self) -> None:
         changed = self.task.changed_code()

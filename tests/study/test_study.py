@@ -69,6 +69,21 @@ async def test_a_study_ends_with_a_confirmed_plan(
     n_rollouts = sum(len(trial.scores) + trial.n_failed for trial in result.trials)
     assert last.rollouts_done == last.rollouts_total == n_rollouts <= 9 * 30
     assert last.n_paid == result.n_paid
+    assert last.finals_done == last.finals_total == 2 * 30
+    assert last.eta_s is None
+
+
+async def test_the_time_left_holds_the_confirmation(tmp_path: Path, task: Task, options: StudyOptions):
+    recorder = Recorder()
+    await Study.create(tmp_path / "run", task, options, "memory:").run(recorder)
+    at = [event.kind for event in recorder.events].index("confirming")
+    before = [event for event in recorder.events[:at] if event.kind == "trial"][-1]
+    assert before.trials_done == before.n_trials
+    assert before.eta_s is not None
+    assert before.eta_s > 0
+    assert before.finals_total == 0
+    assert recorder.events[at].eta_s is None  # its pace is not known yet
+    assert [e.finals_done for e in recorder.events[at:] if e.kind == "rollout"] == list(range(1, 61))
 
 
 async def test_no_trial_passes_the_budget(tmp_path: Path, task: Task, options: StudyOptions, store_url: str):
