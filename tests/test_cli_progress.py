@@ -48,7 +48,7 @@ def test_live_lines_tell_what_is_done_trials_best_spent_draws_and_time():
     assert lines == [
         "now          trying allocations",
         "trials       3 of 40  ██░░░░░░░░░░░░░░░░░░  about 2 min left",
-        "problems     300 of 4,000",
+        "rollouts     300 of 4,000, each one problem in one trial",
         "best so far  0.500 [0.095, 0.905], trial 0",
         "  solve      simulated/a x4 majority",
         "spent        2,500 of 5,000 GFLOPs  ██████████░░░░░░░░░░  50%",
@@ -83,10 +83,10 @@ def test_the_best_tells_what_each_of_its_stages_costs():
 def test_waits_and_retries_are_told_by_their_cause():
     calls = CallCounts(2, 12.4, 3, {"rate_limit": 4, "timeout": 1200, "new\x1b_kind": 1})
     lines = live_lines(replace(EVENT, calls=calls), None, Unit.GFLOPS)
-    assert "rate limits  waited 12 s; 3 calls waiting now" in lines
+    assert "rate limits  waited 12 s, summed over models; 3 calls waiting now" in lines
     assert "retries      1,200 no reply in time, 4 rate limit, 1 new\\x1b kind" in lines
     assert plain_line(replace(EVENT, calls=calls), None, Unit.GFLOPS).endswith(
-        "rate limits: waited 12 s; 3 calls waiting now; "
+        "rate limits: waited 12 s, summed over models; 3 calls waiting now; "
         "retries: 1,200 no reply in time, 4 rate limit, 1 new\\x1b kind; 2 min left"
     )
 
@@ -158,8 +158,8 @@ def test_a_long_silence_is_broken(monkeypatch: pytest.MonkeyPatch):
     assert (
         lines
         == [
-            "still running: 3/40 trials, 300 of 4,000 problems; spent 2,500 GFLOPs; draws 1,200 paid, 34 reused; "
-            "rate limits: waited 50 s; 2 calls waiting now"
+            "still running: 3/40 trials, 300 of 4,000 rollouts; spent 2,500 GFLOPs; draws 1,200 paid, 34 reused; "
+            "rate limits: waited 50 s, summed over models; 2 calls waiting now"
         ]
         * 2
     )

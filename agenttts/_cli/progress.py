@@ -95,7 +95,7 @@ class PlainProgress:
     def _still_there(self, event: ProgressEvent, now: float) -> str:
         if now - self._written_s < SECONDS_OF_SILENCE:
             return ""
-        problems = f"{event.rollouts_done:,} of {event.rollouts_total:,} problems"
+        problems = f"{event.rollouts_done:,} of {event.rollouts_total:,} rollouts"
         if event.finals_total:
             problems = f"{event.finals_done:,} of {event.finals_total:,} unseen problems"
         head = f"still running: {event.trials_done}/{event.n_trials} trials, {problems}"

@@ -124,7 +124,8 @@ def status_lines(status: Status, columns: int) -> list[str]:
         rows.append(("now", PHASES.get(status.phase, clean(status.phase))))
     rows.append(("trials", _trials(status, columns)))
     if status.rollouts_done is not None and status.rollouts_total:
-        rows.append(("problems", f"{status.rollouts_done:,} of {status.rollouts_total:,}"))
+        counted = f"{status.rollouts_done:,} of {status.rollouts_total:,}, each one problem in one trial"
+        rows.append(("rollouts", counted))
     if status.finals[1]:
         rows.append(("unseen", _finals(status, columns)))
     rows += _best_rows(status)
@@ -248,7 +249,7 @@ def trouble_text(calls: CallCounts | None) -> str:
 
 def _waits(calls: CallCounts) -> str:
     now = f"; {plural(calls.waiting, 'call')} waiting now" if calls.waiting else ""
-    return f"waited {duration_text(calls.waited_s)}{now}"
+    return f"waited {duration_text(calls.waited_s)}, summed over models{now}"
 
 
 def _retries(calls: CallCounts) -> str:

@@ -101,7 +101,11 @@ def _shown() -> Iterator[Callable[[RunSeen], None]]:
     from rich.live import Live
 
     with Live(console=Console(), transient=True, auto_refresh=False) as live:
-        yield lambda seen: show(live, seen_lines(seen, live.console.width), at_once=True)
+        try:
+            yield lambda seen: show(live, seen_lines(seen, live.console.width), at_once=True)
+        except KeyboardInterrupt:
+            live.transient = False  # how the run stood when it was last seen
+            raise
 
 
 class _Lines:
