@@ -33,6 +33,7 @@ __all__ = [
     "Single",
     "StageGain",
     "evidence_text",
+    "flat_from",
     "gather",
 ]
 
@@ -286,7 +287,7 @@ def _saturation(trials: Sequence[Trial], stage: str) -> list[Saturation]:
         }
         if points:
             of: Literal["stage", "final"] = "stage" if with_gold else "final"
-            curves.append(Saturation(stage, model, select, of, points, _flat_from(mine)))
+            curves.append(Saturation(stage, model, select, of, points, flat_from(mine)))
     return curves
 
 
@@ -299,7 +300,12 @@ def _by_problem(several: Iterable[Mapping[str, float]]) -> dict[str, float]:
     return {name: sum(found[name]) / len(found[name]) for name in sorted(found)}
 
 
-def _flat_from(curve: Mapping[int, Mapping[str, float]]) -> int | None:
+def flat_from(curve: Mapping[int, Mapping[str, float]]) -> int | None:
+    """Return the smallest number of samples from which all larger ones surely gain less than `FLAT`, if any.
+
+    Args:
+        curve: Number of samples -> score by problem.
+    """
     counts = sorted(curve)
     if len(counts) < 2:
         return None

@@ -22,19 +22,19 @@ from agenttts.report.pages import (
     whiskers,
 )
 from agenttts.report.run_words import measured_text, predicted_text, prediction_text
-from agenttts.report.words import chance_text, cut, plural
+from agenttts.report.words import chance_text, cut, listed, plural
 
 if TYPE_CHECKING:
-    from agenttts.allocators.evidence import Estimate, Saturation, StageGain
+    from agenttts.allocators.evidence import Estimate
     from agenttts.report.facts import RunFacts
-    from agenttts.report.facts.values import OtherModel, StageCurve
+    from agenttts.report.facts.values import OtherModel, SampleCurve, SampleGain, StageCurve
 
 __all__ = ["reasons_part"]
 
 PLACE, TITLE = "reasons", "Why this allocation"
 HOW = {
-    "paired": "trials that differ in this stage alone, paired by problem",
-    "regression": "regression over all trials, which other differences may blur",
+    True: "trials that are the winner but for the number of these samples, paired by problem",
+    False: "trials alike but for the number of these samples, other stages unlike the winner's; paired by problem",
 }
 MOST_LINES = 6
 """Curves of one chart; the table has all."""
@@ -58,27 +58,42 @@ def _gains(facts: RunFacts) -> tuple[list[str], list[Figure]]:
     gains = facts.reasons.gains
     if not gains:
         return [], []
-    most = max(gains, key=lambda one: one.gain.value)
-    says = f"A tenth of the budget more moves the final score most at stage {most.stage}: {most.gain.value:+.3f}."
     rows = [
         [
             one.stage,
+            one.model,
             f"{one.gain.value:+.3f} [{one.gain.low:+.3f}, {one.gain.high:+.3f}]",
-            HOW[one.how],
+            _reading(one),
+            HOW[one.at_winner],
             f"{one.n_pairs:,}",
         ]
         for one in gains
     ]
-    told = table(
-        ["stage", "gain and interval", "how", "pairs or trials"], rows, label="Gain by stage", right=[3]
-    )
+    head = ["stage", "model of the winner", "gain and interval", "reads", "how", "pairs"]
+    told = table(head, rows, label="Gain by stage", right=[5])
     drawn = _gains_figure(gains)
-    return [chart(drawn, says=says, source=measured_text(facts.head, "on the search problems")), told], [
-        drawn
+    source = measured_text(facts.head, "on the search problems")
+    return [chart(drawn, says=_gain_words(gains), source=source), told], [drawn]
+
+
+def _reading(one: SampleGain) -> str:
+    if not one.is_told:
+        return "cannot be told from 0"
+    return "surely gains" if one.gain.value > 0 else "surely loses"
+
+
+def _gain_words(gains: Sequence[SampleGain]) -> str:
+    sure = [one for one in gains if one.is_told]
+    open_ = [one.stage for one in gains if not one.is_told]
+    told = [
+        f"Twice the samples at {one.stage} move the final score by {one.gain.value:+.3f}." for one in sure
     ]
+    if open_:
+        told.append(f"At {listed(open_)} the gain cannot be told from 0.")
+    return " ".join(told)
 
 
-def _gains_figure(gains: Sequence[StageGain]) -> Figure:
+def _gains_figure(gains: Sequence[SampleGain]) -> Figure:
     values = [one.gain for one in gains]
     bars = {
         "type": "bar",
@@ -88,7 +103,7 @@ def _gains_figure(gains: Sequence[StageGain]) -> Figure:
         "marker": {"color": COLOURS[2]},
         "showlegend": False,
     }
-    title = "Gain of the final score by a tenth of the budget more at a stage"
+    title = "Gain of the final score by twice the samples at a stage"
     drawn = figure("gains-plot", title, [bars], {"type": "category"}, titled("gain"))
     drawn["layout"] |= {"height": 300, "bargap": 0.6}
     return drawn
@@ -114,7 +129,7 @@ def _saturation_chart(facts: RunFacts, place: int, stage: str) -> tuple[str, Fig
     names = _drawn(facts, measured, fitted)
     data: list[Figure] = []
     for i, name in enumerate(names):
-        data += [_measured_line(i, one) for one in measured if (one.model, one.select) == name]
+        data += _measured_lines(i, [one for one in measured if (one.model, one.select) == name])
         data += [line for one in fitted if (one.model, one.select) == name for line in _fitted_lines(i, one)]
     of_final = any(one.of == "final" for one in measured)
     y = "final score" if of_final else "score of the stage's answer"
@@ -130,29 +145,52 @@ def _saturation_chart(facts: RunFacts, place: int, stage: str) -> tuple[str, Fig
 
 
 def _drawn(
-    facts: RunFacts, measured: Sequence[Saturation], fitted: Sequence[StageCurve]
+    facts: RunFacts, measured: Sequence[SampleCurve], fitted: Sequence[StageCurve]
 ) -> list[tuple[str, str]]:
     """Return model and way of the curves that are drawn: what the winner takes first, then those with most points."""
-    known = {(one.model, one.select): len(one.points) for one in measured}
+    known: dict[tuple[str, str], int] = {}
+    for one in measured:
+        known[one.model, one.select] = max(known.get((one.model, one.select), 0), len(one.points))
     seen = {(one.model, one.select): 0 for one in fitted if one.seen}
     chosen = {(one.model, one.select) for one in fitted if one.chosen is not None}
     names = sorted({*known, *seen, *chosen}, key=lambda name: (name not in chosen, -known.get(name, 0), name))
     return names[:MOST_LINES]
 
 
-def _measured_line(place: int, one: Saturation) -> Figure:
-    counts = sorted(one.points)
-    values = [one.points[n] for n in counts]
+def _measured_lines(place: int, curves: Sequence[SampleCurve]) -> list[Figure]:
+    """Return a line for each curve of one model and way, and all points that no line joins as one trace."""
+    joined = [one for one in curves if len(one.points) > 1]
+    single = [one for one in curves if len(one.points) == 1]
+    traces = [_trace(place, [one], "lines+markers") for one in joined]
+    traces += [_trace(place, single, "markers")] if single else []
+    return [{**one, "showlegend": i == 0} for i, one in enumerate(traces)]
+
+
+def _trace(place: int, curves: Sequence[SampleCurve], mode: str) -> Figure:
+    points = [(n, one.points[n], _beside(one)) for one in curves for n in sorted(one.points)]
+    values = [value for _, value, _ in points]
+    name = escaped(f"{curves[0].model} {curves[0].select}")
+    symbol = MARKS[place % len(MARKS)]
     return {
-        "x": counts,
+        "x": [n for n, _, _ in points],
         "y": [value.value for value in values],
         "error_y": _intervals(values),
-        "mode": "lines+markers",
-        "name": escaped(f"{one.model} {one.select}"),
-        "legendgroup": escaped(f"{one.model} {one.select}"),
+        "text": [escaped(f"{beside}; {value.n} problems") for _, value, beside in points],
+        "mode": mode,
+        "name": name,
+        "legendgroup": name,
         "line": {"color": COLOURS[place % len(COLOURS)]},
-        "marker": {"symbol": MARKS[place % len(MARKS)], "size": 7},
+        "marker": {
+            "symbol": symbol if mode != "markers" else f"{symbol}-open",
+            "size": 7,
+            "color": COLOURS[place % len(COLOURS)],
+        },
     }
+
+
+def _beside(one: SampleCurve) -> str:
+    """Return what the other stages are along a curve."""
+    return ", ".join(str(choice) for choice in one.beside) or "no stage before it"
 
 
 def _fitted_lines(place: int, one: StageCurve) -> list[Figure]:
@@ -174,23 +212,26 @@ def _fitted_lines(place: int, one: StageCurve) -> list[Figure]:
     return [*band(x, lows, highs, colour=colour, name=name, shape="linear"), line]
 
 
-def _saturation_words(measured: Sequence[Saturation], n_drawn: int) -> str:
-    flat = [
-        f"{one.model} {one.select} from {plural(one.flat_from, 'sample')} on"
+def _saturation_words(measured: Sequence[SampleCurve], n_drawn: int) -> str:
+    flat = dict.fromkeys(
+        f"{one.model} {one.select} from {plural(one.flat_from, 'sample')} on (after {_beside(one)})"
         for one in measured
         if one.flat_from is not None
-    ]
+    )
     told = (
-        f"It is surely flat, so that more samples gain less than 0.1, for {'; '.join(flat[:MOST_LINES])}."
+        f"It is surely flat, so that more samples gain less than 0.1, for {'; '.join([*flat][:MOST_LINES])}."
         if flat
         else "Nowhere is it sure that more samples gain nothing."
     )
-    return f"{plural(n_drawn, 'curve')}, with 95% intervals, each point over the problems that its trials ran. {told}"
+    return (
+        f"Models and ways drawn: {n_drawn:,}, with 95% intervals. A line joins trials with the same "
+        f"stages before it, on the same problems; a point on its own (hollow) shares them with no other. {told}"
+    )
 
 
-def _saturation_table(measured: Sequence[Saturation], fitted: Sequence[StageCurve]) -> str:
+def _saturation_table(measured: Sequence[SampleCurve], fitted: Sequence[StageCurve]) -> str:
     rows = [
-        [one.model, one.select, "measured", str(n), str(one.points[n]), str(one.points[n].n)]
+        [one.model, one.select, "measured", str(n), str(one.points[n]), str(one.points[n].n), _beside(one)]
         for one in measured
         for n in sorted(one.points)
     ]
@@ -202,11 +243,12 @@ def _saturation_table(measured: Sequence[Saturation], fitted: Sequence[StageCurv
             str(point.n_samples),
             prediction_text(point.predicted),
             "",
+            "right answers",
         ]
         for one in fitted
         for point in one.points
     ]
-    head = ["model", "select", "how", "samples", "score and interval", "problems"]
+    head = ["model", "select", "how", "samples", "score and interval", "problems", "after"]
     return table(head, rows, label="Score by number of samples", right=[3, 5], is_long=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from agenttts.allocators.evidence import Estimate, Influence, Saturation, Single, StageGain
+from agenttts.allocators.evidence import Estimate, Influence, Single
 from agenttts.budgets.cost import Budget, Cost, Unit
 from agenttts.pipeline.base import Allocation, StageChoice
 from agenttts.report.facts.values import (
@@ -31,7 +31,9 @@ from agenttts.report.facts.values import (
     RolloutsFact,
     RoundFact,
     RunFacts,
+    SampleCurve,
     SampleFact,
+    SampleGain,
     SampleProblems,
     Share,
     Spending,
@@ -215,12 +217,13 @@ def _reasons(allocation: Allocation, name: str, text: str) -> Reasons:
     large = f"{name}/large"
     return Reasons(
         gains=(
-            StageGain("outline", estimate(0.01), "paired", 9),
-            StageGain(name, estimate(0.08), "regression", 12),
+            SampleGain("outline", "sim/small", estimate(0.01), True, 9),
+            SampleGain(name, large, estimate(0.08), False, 12),
         ),
         saturation=(
-            Saturation(name, large, "majority", "final", points, 4),
-            Saturation("outline", "sim/small", "majority", "stage", points, None),
+            SampleCurve(name, large, "majority", "final", allocation.choices[:1], points, 4),
+            SampleCurve(name, large, "majority", "final", (), {8: estimate(0.7)}, None),
+            SampleCurve("outline", "sim/small", "majority", "stage", (), points, None),
         ),
         curves=(
             StageCurve(name, large, "majority", curve, True, 4),

@@ -12,9 +12,10 @@ import pytest
 from agenttts.report.run_answer import answer_part, answer_sentence
 from agenttts.report.run_budgets import budgets_part
 from agenttts.report.run_course import course_part
+from agenttts.report.run_failures import failures_part
 from agenttts.report.run_frontier import frontier_part
 from agenttts.report.run_money import money_part
-from agenttts.report.run_page import run_page
+from agenttts.report.run_page import asked_text, run_page
 from agenttts.report.run_problems import problems_part
 from agenttts.report.run_reasons import reasons_part
 from agenttts.study.statistics import PairedDifference
@@ -43,7 +44,7 @@ def test_the_answers_come_in_the_order_in_which_they_are_asked_for():
         "Score against cost.",
         "Cost of a problem by stage and kind.",
         "Score against budget.",
-        "Gain of the final score by a tenth of the budget more at a stage.",
+        "Gain of the final score by twice the samples at a stage.",
         "Why not another model",
         "Best so far against trials.",
         "What the planner says it has learnt",
@@ -191,6 +192,23 @@ def test_the_first_leader_is_no_change_of_the_lead(leaders: list[int], told: str
     assert f"The lead {told};" in text
 
 
+def test_a_gain_around_nothing_reads_that_it_cannot_be_told_from_it():
+    told = words("".join(reasons_part(facts()).parts))
+    assert (
+        "Twice the samples at solve move the final score by +0.080. At outline the gain cannot be told from 0."
+        in told
+    )
+    assert "+0.010 [-0.040, +0.060] cannot be told from 0" in told
+
+
+def test_only_points_of_one_curve_are_joined_and_a_single_one_names_the_stages_before_it():
+    drawn = next(one for one in reasons_part(facts()).figures if one["title"].startswith("solve: "))
+    joined, single = (one for one in drawn["data"] if "error_y" in one)
+    assert (joined["x"], joined["mode"]) == ([1, 2, 4], "lines+markers")
+    assert (single["x"], single["mode"]) == ([8], "markers")
+    assert all("outline sim/small x4 majority" in text for text in joined["text"])
+
+
 def test_long_texts_are_cut_and_say_where_all_of_them_is():
     assert "x" * 2501 not in run_page(facts(text="x" * 9000))
     text = "".join(problems_part(facts(text="x" * 9000)).parts)
@@ -230,6 +248,18 @@ def test_passes_that_there_is_no_room_for_are_counted():
     left = int(re.search(r"(\d+) more are left out to keep the page small", told)[1])
     shown = len(re.findall(r"Problem p\d+:", told))
     assert left + 2 * shown == 400
+
+
+def test_a_run_without_trials_claims_nothing_of_failures_and_problems():
+    made = facts()
+    none = replace(
+        made.failures, groups=(), samples=(), invalid=(), over_budget=(), stopped=(), pilot_failed=0
+    )
+    head = replace(made.head, n_problems=0)
+    told = words("".join(failures_part(replace(made, trials=(), failures=none)).parts))
+    assert told.strip() == "No trial has come to its end, so that nothing can be said of what fails."
+    assert "; no search problem has a score yet; score" in asked_text(head)
+    assert "; 1 search problem; score" in asked_text(replace(head, n_problems=1))
 
 
 def test_the_same_facts_give_the_same_page():

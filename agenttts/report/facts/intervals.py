@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from agenttts.study.statistics import bonett_price, wilson
 
-__all__ = ["CONFIDENCE", "band", "surely_better"]
+__all__ = ["CONFIDENCE", "Z", "band", "surely_better"]
 
 CONFIDENCE = 0.95
 Z = 1.959963984540054

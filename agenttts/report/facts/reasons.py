@@ -1,6 +1,6 @@
 """Why this allocation: gains by stage, saturation, influence between stages, and why not the other models.
 
-Measured figures are those of `agenttts.allocators.evidence`, which planners are told too; curves and chances are those
+Measured figures are those of `samples` and of `agenttts.allocators.evidence`, which planners are told too; curves and chances are those
 of the fit (`predicting`). That a model was not taken is no proof that it is worse: what is known is said.
 """
 
@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agenttts.allocators.evidence import Evidence, Single, gather
+from agenttts.report.facts.samples import sample_curves, sample_gains
 from agenttts.report.facts.values import CurvePoint, OtherModel, Predicted, Reasons, StageCurve
 from agenttts.report.words import chance_text
 from agenttts.study.statistics import PairedDifference, paired_difference
@@ -41,8 +42,8 @@ def reasons_of(record: RunRecord, fit: Fit | None) -> Reasons:
     evidence = gather(record.archive, replace(fit.space, budget=record.options.budget))
     best = record.result.best
     return Reasons(
-        gains=evidence.gains,
-        saturation=evidence.saturation,
+        gains=() if best is None else sample_gains(record.archive.valid, best, record.task.llm_stages),
+        saturation=sample_curves(record.archive.valid, record.task.llm_stages),
         curves=tuple(_curves(fit.model.stage_curves(), best)),
         influence=evidence.influence,
         singles=evidence.singles,

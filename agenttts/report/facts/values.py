@@ -18,9 +18,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
-from agenttts.allocators.evidence import Influence, Saturation, Single, StageGain
+from agenttts.allocators.evidence import Estimate, Influence, Single
 from agenttts.budgets.cost import Budget, Cost
-from agenttts.pipeline.base import Allocation
+from agenttts.pipeline.base import Allocation, StageChoice
 from agenttts.study.archive import TrialStatus
 from agenttts.study.break_even import BreakEven
 from agenttts.study.figures import Figure
@@ -49,7 +49,9 @@ __all__ = [
     "RolloutsFact",
     "RoundFact",
     "RunFacts",
+    "SampleCurve",
     "SampleFact",
+    "SampleGain",
     "SampleProblems",
     "Share",
     "Source",
@@ -391,12 +393,48 @@ class OtherModel:
 
 
 @dataclass(frozen=True)
+class SampleGain:
+    """What the final score gains by twice the samples of the winner's model and way at a stage, all else the same."""
+
+    stage: str
+    model: str
+    gain: Estimate
+    at_winner: bool
+    """Whether the other stages are as the winner has them; else they are the same within each pair only."""
+    n_pairs: int
+    """Pairs of trials behind it."""
+
+    @property
+    def is_told(self) -> bool:
+        """Return whether it can be told from no gain at all."""
+        return self.gain.low > 0 or self.gain.high < 0
+
+
+@dataclass(frozen=True)
+class SampleCurve:
+    """How the score of a stage's answer goes with samples of one model, all else the same, on the same problems."""
+
+    stage: str
+    model: str
+    select: str
+    of: Literal["stage", "final"]
+    """`stage`: scored against the stage's gold; `final`: the final score, for stages without gold."""
+    beside: tuple[StageChoice, ...]
+    """What the stages before it are along the curve; where `of` is `final`, all other stages."""
+    points: Mapping[int, Estimate]
+    """Number of samples -> score. A single point shares problems, or the other stages, with no other trial."""
+    flat_from: int | None
+    """Smallest number of samples from which all larger ones that were tried surely gain less than 0.1; `None`: none is
+    known."""
+
+
+@dataclass(frozen=True)
 class Reasons:
     """Why this allocation."""
 
-    gains: tuple[StageGain, ...]
-    """What the final score gains by a tenth of the budget more at a stage; measured."""
-    saturation: tuple[Saturation, ...]
+    gains: tuple[SampleGain, ...]
+    """What the final score gains by twice the samples of a stage; measured."""
+    saturation: tuple[SampleCurve, ...]
     """Score of a stage's answer by number of samples; measured."""
     curves: tuple[StageCurve, ...]
     """The same by the fit, beyond what was tried; empty where the fit composes no stages."""
