@@ -240,11 +240,11 @@ def _run(opened: OpenedStudy) -> StudyResult:
 
 
 def _report(opened: OpenedStudy, result: StudyResult) -> Path | None:
-    """Write the page of the run; whoever interrupts it does not want to wait for that."""
-    from agenttts._cli.report import report_of_optimize
+    """Write the page of the run; whoever interrupts it waits for no more than what is quick."""
+    from agenttts._cli.report import report_of_interrupted, report_of_optimize
 
     if result.status == "interrupted":
-        return None
+        return report_of_interrupted(opened.folder)
     return report_of_optimize(opened.folder, trust=opened.study.task.trusted)
 
 

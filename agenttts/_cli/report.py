@@ -8,7 +8,10 @@ from typing import Any
 from agenttts._cli.console import print_json, say, say_aside
 from agenttts.errors import AgentTTSError, InputError
 
-__all__ = ["report_of_optimize", "run_report"]
+__all__ = ["report_of_interrupted", "report_of_optimize", "run_report"]
+
+PATIENCE_S = 3.0
+"""Seconds that one who has interrupted a run waits for its page."""
 
 
 def run_report(
@@ -83,3 +86,19 @@ def report_of_optimize(folder: Path, *, trust: bool) -> Path | None:
     except (AgentTTSError, OSError) as error:
         say_aside(f"No report was written: {error}. Make it later: agenttts report {folder}")
         return None
+
+
+def report_of_interrupted(folder: Path) -> Path | None:
+    """Write the page of a run that was interrupted, if that is quick; else say how to make it. So does another Ctrl-C."""
+    from agenttts.report.run_report import quick_page
+
+    why = "that takes longer"
+    try:
+        page = quick_page(folder, within_s=PATIENCE_S)
+    except (AgentTTSError, OSError) as error:
+        page, why = None, str(error)
+    except KeyboardInterrupt:
+        page, why = None, "it was interrupted"
+    if page is None:
+        say_aside(f"No report was written: {why}. Make it: agenttts report {folder}")
+    return page

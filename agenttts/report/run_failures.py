@@ -29,7 +29,7 @@ def failures_part(facts: RunFacts) -> Part:
         told = (
             "Nothing failed: every problem of every trial has a score."
             if facts.trials
-            else "Nothing was tried."
+            else "No trial has come to its end, so that nothing can be said of what fails."
         )
         parts = [paragraph(told)]
     return Part("failures", "What failed", tuple(parts))

@@ -17,7 +17,7 @@ from agenttts.report.run_money import money_part
 from agenttts.report.run_problems import problems_part
 from agenttts.report.run_reasons import reasons_part
 from agenttts.report.run_trials import trials_part
-from agenttts.report.words import sentence
+from agenttts.report.words import plural, sentence
 
 if TYPE_CHECKING:
     from agenttts.report.facts import RunFacts
@@ -53,7 +53,10 @@ def asked_text(head: Head) -> str:
     """Return which run it is and what was asked of it, in a line."""
     planner = "" if head.planner is None else f", planner {head.planner}"
     limit = "" if head.search_budget is None else f"; a search budget of {head.search_budget}"
+    problems = (
+        plural(head.n_problems, "search problem") if head.n_problems else "no search problem has a score yet"
+    )
     return (
         f"Run {head.folder}; {head.n_trials:,} of {head.n_trials_wanted:,} trials by {head.allocator}{planner}, seed {head.seed}; "
-        f"{head.n_problems:,} search problems; score: {head.metric}{limit}; agenttts {head.agenttts}"
+        f"{problems}; score: {head.metric}{limit}; agenttts {head.agenttts}"
     )

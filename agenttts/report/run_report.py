@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from agenttts.report.writing import write_page
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from agenttts.report.facts import RunFacts
     from agenttts.report.run_pair import RunBeside, RunPair
 
-__all__ = ["PAGE_FILE", "is_current", "report_pair", "report_run"]
+__all__ = ["PAGE_FILE", "is_current", "quick_page", "report_pair", "report_run"]
 
 PAGE_FILE = "report.html"
 
@@ -34,6 +36,44 @@ def report_run(folder: Path, *, out: Path | None = None, trust: bool = False) ->
     path = out or folder / PAGE_FILE
     write_page(path, run_page(facts))
     return facts, path
+
+
+def quick_page(folder: Path, *, within_s: float) -> Path | None:
+    """Write the page of a run without its single passes, as the one who waits for it has just interrupted the run.
+
+    Args:
+        folder: Where the run is kept.
+        within_s: Seconds that making it may take.
+
+    Returns:
+        The page; `None` where it took longer, and nothing was written.
+
+    Raises:
+        RunError: See `report_run`.
+    """
+    from concurrent.futures import Future
+    from concurrent.futures import TimeoutError as TookTooLong
+    from threading import Thread
+
+    made: Future[str] = Future()
+    # No pool: at the end of the program that would wait for what is given up here.
+    Thread(target=_make, args=(folder, made), daemon=True).start()
+    try:
+        text = made.result(within_s)
+    except TookTooLong:
+        return None
+    write_page(folder / PAGE_FILE, text)
+    return folder / PAGE_FILE
+
+
+def _make(folder: Path, made: Future[str]) -> None:
+    from agenttts.report.facts import facts_of
+    from agenttts.report.run_page import run_page
+
+    try:
+        made.set_result(run_page(facts_of(folder, n_passes=0)))
+    except Exception as error:  # whoever waits raises it
+        made.set_exception(error)
 
 
 def is_current(folder: Path) -> bool:
