@@ -73,7 +73,7 @@ def _gains(facts: RunFacts) -> tuple[list[str], list[Figure]]:
     told = table(head, rows, label="Gain by stage", right=[5])
     drawn = _gains_figure(gains)
     source = measured_text(facts.head, "on the search problems")
-    return [chart(drawn, says=_gain_words(gains), source=source), told], [drawn]
+    return [chart(drawn, says=_gain_words(gains, facts.head.stages), source=source), told], [drawn]
 
 
 def _reading(one: SampleGain) -> str:
@@ -82,7 +82,7 @@ def _reading(one: SampleGain) -> str:
     return "surely gains" if one.gain.value > 0 else "surely loses"
 
 
-def _gain_words(gains: Sequence[SampleGain]) -> str:
+def _gain_words(gains: Sequence[SampleGain], stages: Sequence[str]) -> str:
     sure = [one for one in gains if one.is_told]
     open_ = [one.stage for one in gains if not one.is_told]
     told = [
@@ -90,6 +90,9 @@ def _gain_words(gains: Sequence[SampleGain]) -> str:
     ]
     if open_:
         told.append(f"At {listed(open_)} the gain cannot be told from 0.")
+    unknown = [stage for stage in stages if stage not in {one.stage for one in gains}]
+    if unknown:
+        told.append(f"At {listed(unknown)} no two trials differ in the samples of the winner's model alone.")
     return " ".join(told)
 
 
@@ -214,7 +217,7 @@ def _fitted_lines(place: int, one: StageCurve) -> list[Figure]:
 
 def _saturation_words(measured: Sequence[SampleCurve], n_drawn: int) -> str:
     flat = dict.fromkeys(
-        f"{one.model} {one.select} from {plural(one.flat_from, 'sample')} on (after {_beside(one)})"
+        f"{one.model} {one.select} from {plural(one.flat_from, 'sample')} on{_after(one)}"
         for one in measured
         if one.flat_from is not None
     )
@@ -227,6 +230,10 @@ def _saturation_words(measured: Sequence[SampleCurve], n_drawn: int) -> str:
         f"Models and ways drawn: {n_drawn:,}, with 95% intervals. A line joins trials with the same "
         f"stages before it, on the same problems; a point on its own (hollow) shares them with no other. {told}"
     )
+
+
+def _after(one: SampleCurve) -> str:
+    return f" (with {_beside(one)})" if one.beside else ""
 
 
 def _saturation_table(measured: Sequence[SampleCurve], fitted: Sequence[StageCurve]) -> str:

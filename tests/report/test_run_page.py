@@ -201,6 +201,13 @@ def test_a_gain_around_nothing_reads_that_it_cannot_be_told_from_it():
     assert "+0.010 [-0.040, +0.060] cannot be told from 0" in told
 
 
+def test_a_stage_whose_gain_nobody_measured_is_named():
+    made = facts()
+    reasons = replace(made.reasons, gains=made.reasons.gains[:1])
+    told = words("".join(reasons_part(replace(made, reasons=reasons)).parts))
+    assert "At solve no two trials differ in the samples of the winner's model alone." in told
+
+
 def test_only_points_of_one_curve_are_joined_and_a_single_one_names_the_stages_before_it():
     drawn = next(one for one in reasons_part(facts()).figures if one["title"].startswith("solve: "))
     joined, single = (one for one in drawn["data"] if "error_y" in one)
