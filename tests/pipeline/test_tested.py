@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -241,6 +243,19 @@ def test_equal_answers_to_a_problem_are_tested_once_also_at_the_same_time() -> N
     assert sorted(verifier.seen) == [("p", "a"), ("p", "b"), ("q", "a")]
     assert first[0] == first[1]
     assert asyncio.run(known.score(verifier, Candidate("", "", "a"), world(PROBLEM))) == first[0]
+
+
+def test_scores_go_with_their_problem() -> None:
+    verifier, known = Counting(1.0, 0.0), Tested()
+    problem = Problem("r", {"question": "a long request"})
+    gone = weakref.ref(problem)
+    for answer in "aab":
+        asyncio.run(known.score(verifier, Candidate("", "", answer), world(problem)))
+    assert len(verifier.seen) == 2
+    del problem
+    gc.collect()
+    assert gone() is None
+    assert [known._scores, known._problems, known._locks] == [{}, {}, {}]
 
 
 def test_a_test_that_could_not_be_run_is_tried_again() -> None:
