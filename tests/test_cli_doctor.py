@@ -81,6 +81,27 @@ def test_with_leave_the_models_are_asked(tmp_path: Path) -> None:
     assert "this cost" in done.stdout
 
 
+def test_a_refused_key_is_told_once_for_all_models_with_the_variable_that_holds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCTOR_KEY", "hunter2-hunter2")
+    refusal = Answer(401, {"error": {"message": "bad key", "code": "invalid_api_key"}})
+    with local_server(lambda body: refusal) as server:
+        path = task(tmp_path, server.url, more=", n, o")
+        cards = "".join(
+            f'  {name}: {{source: openai, base_url: "{server.url}", parameters: 1, api_key_env: DOCTOR_KEY}}\n'
+            for name in "no"
+        )
+        path.write_text(path.read_text().replace("stages:", cards + "stages:"))
+        code, found = findings(path, "--spend")
+    assert code == 2
+    of_list, of_models = [one for one in found if one["verdict"] == "mend"]
+    assert of_models["name"] == "m, n, o"
+    assert {of_list["help"], of_models["help"]} == {"Put the right key into DOCTOR_KEY."}
+    assert "HTTP 401" in of_models["message"]
+    assert "⏎" not in of_models["message"]
+
+
 def test_an_endpoint_that_is_down_ends_with_4(tmp_path: Path) -> None:
     code, found = findings(task(tmp_path, closed_port_url()))
     assert code == 4

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-__all__ = ["Finding", "Verdict", "exit_code"]
+__all__ = ["Finding", "Verdict", "exit_code", "merged"]
 
 
 class Verdict(StrEnum):
@@ -34,6 +34,18 @@ class Finding:
     """Never with a key in it."""
     help: str = ""
     """One line: what to do."""
+
+
+def merged(findings: Iterable[Finding]) -> list[Finding]:
+    """Return what must be mended or is down once for all things that it is told of alike, under all their names.
+
+    One key that is refused is one mistake, however many models are asked with it. They keep the order of the first.
+    """
+    names: dict[Finding, dict[str, None]] = {}
+    for one in findings:
+        alone = one.verdict in {Verdict.FINE, Verdict.NOTE}
+        names.setdefault(one if alone else replace(one, name=""), {})[one.name] = None
+    return [replace(one, name=", ".join(named)) for one, named in names.items()]
 
 
 MEND, DOWN = 2, 4

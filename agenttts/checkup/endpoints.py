@@ -12,11 +12,11 @@ from agenttts.budgets.cards import ModelCard
 from agenttts.checkup.base import Finding, Verdict
 from agenttts.errors import AuthenticationError, NotServedError, ProviderError
 from agenttts.models.listing import Listing, fetch_listing
-from agenttts.models.openai_client import api_key, base_url_of, without_secrets
+from agenttts.models.openai_client import api_key, base_url_of, key_variable, without_secrets
 from agenttts.models.probe import has_address
 from agenttts.task.reading import nearest
 
-__all__ = ["Place", "look_at", "only_asked", "places_of"]
+__all__ = ["Place", "look_at", "mend_key", "only_asked", "places_of"]
 
 ABOUT = "endpoints"
 MOST_SKEW_S = 60.0
@@ -80,11 +80,17 @@ async def look_at(place: Place, timeout_s: float) -> list[Finding]:
     return [*found, *_skew(place, listing)]
 
 
+def mend_key(card: ModelCard) -> str:
+    """Return what to do where the key of a card was refused."""
+    if card.source == "litellm" and card.api_key_env is None:
+        return "Put the right key into the variable of its provider, see keys."
+    return f"Put the right key into {key_variable(card)}."
+
+
 def _failed(place: Place, error: ProviderError) -> Finding:
     text = str(error).removeprefix(f"{place.shown}/models: ")
     if isinstance(error, AuthenticationError):
-        variable = place.asked_for.api_key_env or "OPENAI_API_KEY"
-        return Finding(ABOUT, place.shown, Verdict.MEND, text, f"Put the right key into {variable}.")
+        return Finding(ABOUT, place.shown, Verdict.MEND, text, mend_key(place.asked_for))
     if isinstance(error, NotServedError):
         hint = "Not every server has one; --spend asks the models themselves."
         return Finding(ABOUT, place.shown, Verdict.NOTE, f"answers, and has no list of models ({text})", hint)

@@ -13,7 +13,7 @@ from agenttts.budgets.cards import ModelCard
 from agenttts.budgets.cost import Unit
 from agenttts.checkup import cards as card_checks
 from agenttts.checkup import machine
-from agenttts.checkup.base import Finding, Verdict
+from agenttts.checkup.base import Finding, Verdict, merged
 from agenttts.checkup.endpoints import Place, look_at, only_asked, places_of
 from agenttts.checkup.trials import Needs, try_model
 
@@ -103,7 +103,7 @@ async def look_around(
         )
     else:
         found += only_asked(cards)
-    return sorted(found, key=lambda finding: ABOUT_ORDER.index(finding.about))
+    return sorted(merged(found), key=lambda finding: ABOUT_ORDER.index(finding.about))
 
 
 async def _all(checks: Iterable[Awaitable[list[Finding]]]) -> list[Finding]:

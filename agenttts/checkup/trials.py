@@ -14,6 +14,7 @@ from typing import Any
 
 from agenttts.budgets.cards import ModelCard
 from agenttts.checkup.base import Finding, Verdict
+from agenttts.checkup.endpoints import mend_key
 from agenttts.errors import AuthenticationError, ProviderError, ProviderUnavailableError, RateLimitedError
 from agenttts.models.chat import MalformedReply
 from agenttts.models.provider import Transport
@@ -114,13 +115,14 @@ async def _ask(
 
 
 def _unusable(card: ModelCard, error: ProviderError) -> Finding:
+    said = "; ".join(str(error).splitlines())
     if isinstance(error, RateLimitedError):
-        return Finding(ABOUT, card.name, Verdict.NOTE, str(error), "Try again later, or raise your limit.")
-    down = isinstance(error, ProviderUnavailableError)
-    hint = (
-        "Look at the server, or try again later." if down else "Mend model_id, base_url or key of the card."
-    )
-    return Finding(ABOUT, card.name, Verdict.DOWN if down else Verdict.MEND, str(error), hint)
+        return Finding(ABOUT, card.name, Verdict.NOTE, said, "Try again later, or raise your limit.")
+    if isinstance(error, AuthenticationError):
+        return Finding(ABOUT, card.name, Verdict.MEND, said, mend_key(card))
+    if isinstance(error, ProviderUnavailableError):
+        return Finding(ABOUT, card.name, Verdict.DOWN, said, "Look at the server, or try again later.")
+    return Finding(ABOUT, card.name, Verdict.MEND, said, "Mend model_id or base_url of the card.")
 
 
 def _findings(card: ModelCard, needs: Needs, tried: _Tried) -> Iterator[Finding]:
