@@ -93,7 +93,12 @@ def test_the_draws_are_all_that_were_paid_and_nothing_of_other_runs(run: Path, r
     draws = drawn("d.jsonl")
     assert [(d["stream"], d["index"]) for d in draws] == list({(d["stream"], d["index"]): d for d in draws})
     assert {(d["stream"], d["index"]) for d in draws} == own
-    assert json.loads(done.stdout)["draws"] == {"path": "d.jsonl", "n": len(own), "n_missing": 0}
+    assert json.loads(done.stdout)["draws"] == {
+        "path": "d.jsonl",
+        "n": len(own),
+        "n_verifier_calls": 0,
+        "n_missing": 0,
+    }
     assert len(own) == next(event["n_paid"] for event in log(run) if event["event"] == "ended")
     draw = next(d for d in draws if d["stage"] == "answer" and d["use"] == "trial")
     assert draw["messages"][0]["content"].startswith("What is ")
@@ -117,10 +122,31 @@ def test_draws_of_a_live_endpoint_hold_no_key_and_nothing_is_asked_for_them(
     assert done.exit_code == 0, done.stderr
     with sqlite3.connect("runs/samples.sqlite") as store:
         (held,) = store.execute("select count(*) from samples").fetchone()
-    assert json.loads(done.stdout)["draws"] == {"path": "d.jsonl", "n": held, "n_missing": 0}
+    assert json.loads(done.stdout)["draws"] == {
+        "path": "d.jsonl",
+        "n": held,
+        "n_verifier_calls": 0,
+        "n_missing": 0,
+    }
     text = Path("d.jsonl").read_text()
     assert environment["OPENAI_API_KEY"] not in text
     assert drawn("d.jsonl")[0]["endpoint"].startswith("http://127.0.0.1:")
+
+
+def test_completions_and_calls_of_verifiers_are_counted_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    search = (*SEARCH[:3], "10", "--search-problems", "4", "--no-confirm", "--run", "fair")
+    done = agenttts("optimize", "tiny", *search)
+    assert done.exit_code == 0, done.stderr
+    done = agenttts("export", "fair", "--draws", "d.jsonl")
+    asked = [draw["purpose"] == "verify" for draw in drawn("d.jsonl")]
+    assert 0 < sum(asked) < len(asked)
+    wrote = f"{len(asked) - sum(asked):,} completions and {sum(asked):,} calls of verifiers: d.jsonl"
+    assert wrote in words(done.stdout)
+    paid = next(event["n_paid"] for event in log(Path("runs/fair")) if event["event"] == "ended")
+    assert paid == len(asked) - sum(asked)
 
 
 def test_draws_that_the_store_has_lost_are_counted(run: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,7 +79,17 @@ def _plan(run: Run, path: Path) -> dict[str, Any]:
 
 def _draws(run: Run, path: Path) -> dict[str, Any]:
     count = run.save_draws(path)
-    return {"n": count.n, "n_missing": count.n_missing}
+    return {"n": count.n, "n_verifier_calls": count.n_verifier_calls, "n_missing": count.n_missing}
+
+
+def _counted(name: str, what: Mapping[str, Any]) -> str:
+    if name == "plan":
+        return "the plan"
+    if name == "trials":
+        return plural(what["n"], "trial")
+    asked = what["n_verifier_calls"]
+    completions = plural(what["n"] - asked, "completion")
+    return f"{completions} and {plural(asked, 'call')} of verifiers" if asked else completions
 
 
 def _tell(name: str, what: dict[str, Any], request: ExportRequest) -> None:
@@ -87,8 +98,7 @@ def _tell(name: str, what: dict[str, Any], request: ExportRequest) -> None:
     if name == "optuna":
         say(f"wrote     {plural(what['n'], 'trial')} as the study {clean(what['study_name'])}")
         return
-    counted = "the plan" if name == "plan" else plural(what["n"], name.removesuffix("s"))
-    say(f"wrote     {counted}: {what['path']}")
+    say(f"wrote     {_counted(name, what)}: {what['path']}")
     if what.get("n_missing"):
         say_aside(
             fold(

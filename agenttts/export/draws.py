@@ -37,6 +37,8 @@ class DrawCount:
     """What was found of a run's draws."""
 
     n: int = 0
+    n_verifier_calls: int = 0
+    """Of them, those that a verifier asked for in order to score a sample; the others are completions."""
     n_missing: int = 0
     """Draws that were asked for and are not in the store: they failed, or the store has lost them."""
 
@@ -154,6 +156,7 @@ class _Held:
             if sample.index >= before:
                 self.note(_draw(request, sample, purpose, self.part))
                 self.count.n += 1
+                self.count.n_verifier_calls += purpose == "verify"
         self._noted[key] = max(before, n)
         if len(samples) < n:
             missing = n - len(samples)
