@@ -56,6 +56,13 @@ def test_live_lines_tell_what_is_done_trials_best_spent_draws_and_time():
     ]
 
 
+def test_what_stages_are_at_is_told():
+    event = replace(EVENT, by_stage={"plan": (0, 1200), "solve": (3, 40)})
+    line = "calls        plan 0 at work, 1,200 done; solve 3 at work, 40 done"
+    assert line in live_lines(event, None, Unit.GFLOPS)
+    assert not [line for line in live_lines(EVENT, None, Unit.GFLOPS) if line.startswith("calls")]
+
+
 def test_the_confirmation_has_its_own_progress_and_time():
     event = replace(EVENT, finals_done=150, finals_total=600, eta_s=19.0)
     lines = live_lines(event, None, Unit.GFLOPS, "confirming")

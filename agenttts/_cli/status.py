@@ -64,6 +64,8 @@ class Status:
     best: Trial | None
     best_interval: Interval | None
     eta_s: float | None
+    by_stage: Mapping[str, tuple[int, int]]
+    """Stage -> requests at work now, and those that ended."""
     finals: tuple[int, int]
     """Problems of the confirmation: done and to run; (0, 0) before it begins."""
     calls: CallCounts | None
@@ -87,6 +89,7 @@ class Status:
             best=event.best,
             best_interval=event.best_interval,
             eta_s=event.eta_s,
+            by_stage=event.by_stage,
             finals=(event.finals_done, event.finals_total),
             calls=event.calls,
             message=event.message,
@@ -110,6 +113,7 @@ class Status:
             best=seen.best,
             best_interval=seen.best_interval,
             eta_s=beat.eta_s if beat is not None and runs else None,
+            by_stage={} if beat is None or not runs else beat.by_stage,
             finals=(0, 0) if beat is None or not runs else (beat.finals_done, beat.finals_total),
             calls=seen.calls if runs or seen.calls is None else replace(seen.calls, waiting=0),
             message=beat.message if beat is not None and runs else "",
@@ -126,6 +130,8 @@ def status_lines(status: Status, columns: int) -> list[str]:
     if status.rollouts_done is not None and status.rollouts_total:
         counted = f"{status.rollouts_done:,} of {status.rollouts_total:,}, each one problem in one trial"
         rows.append(("rollouts", counted))
+    if status.by_stage:
+        rows.append(("calls", "; ".join(_at_stage(*entry) for entry in status.by_stage.items())))
     if status.finals[1]:
         rows.append(("unseen", _finals(status, columns)))
     rows += _best_rows(status)
@@ -153,6 +159,10 @@ def _trials(status: Status, columns: int) -> str:
     # Once winner and runner-up are confirmed, the time left is theirs.
     left = "" if status.finals[1] else _left(status)
     return _with_bar(words, left, status.trials_done / max(1, status.n_trials), columns)
+
+
+def _at_stage(stage: str, counted: tuple[int, int]) -> str:
+    return f"{clean(stage, limit=LABEL)} {counted[0]:,} at work, {counted[1]:,} done"
 
 
 def _finals(status: Status, columns: int) -> str:

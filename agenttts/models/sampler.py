@@ -7,6 +7,7 @@ twice; a cancelled draw stops spending, and a reply that has arrived is stored w
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -69,6 +70,14 @@ class StoredSampler:
         self._ledger = ledger
         self._study_id = study_id
         self._flights: dict[str, _Flight] = {}
+        self._at_work: Counter[str] = Counter()
+        self._drawn: Counter[str] = Counter()
+
+    @property
+    def by_stage(self) -> dict[str, tuple[int, int]]:
+        """Stage -> requests for draws at work now, and those that have ended, since this sampler was made."""
+        stages = dict.fromkeys([*self._drawn, *self._at_work])
+        return {stage: (self._at_work[stage], self._drawn[stage]) for stage in stages}
 
     async def sample(self, request: Request, n: int, *, purpose: str = "draw") -> Drawn:
         """Return draws 0 to `n` - 1, paying for those that the store lacks; see `Sampler.sample`.
@@ -115,12 +124,15 @@ class StoredSampler:
         if not missing:
             return held
         await self._clients.ready()
+        self._at_work[request.stage] += 1
         meter = StoringMeter(self._store, self._ledger, request, self._study_id, purpose)
         try:
             client = self._clients.client(request.model)
             for first, count in missing:
                 await client.draw(request, first, count, meter)
         finally:
+            self._at_work[request.stage] -= 1
+            self._drawn[request.stage] += 1
             await meter.stored()
         flight.n_paid = sum(count for _, count in missing)
         # What the store holds is what counts: where another process was first, its draws are the stream.

@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -52,6 +52,7 @@ class Beat:
     eta_s: float | None = None
     finals_done: int = 0
     finals_total: int = 0
+    by_stage: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     calls: CallCounts | None = None
     message: str = ""
     """What a provider or planner said lately; they wrote it."""
@@ -68,6 +69,8 @@ class Beat:
         known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
         calls = data.get("calls")
         known["spent"] = Cost(**data["spent"])
+        stages = data.get("by_stage", {})
+        known["by_stage"] = {str(name): (int(now), int(ended)) for name, (now, ended) in stages.items()}
         return cls(**{**known, "calls": None if calls is None else CallCounts.from_json(calls)})
 
 
@@ -115,6 +118,7 @@ class Beating:
             eta_s=event.eta_s,
             finals_done=event.finals_done,
             finals_total=event.finals_total,
+            by_stage=event.by_stage,
             calls=event.calls,
             message=message[:LONGEST_MESSAGE],
         )

@@ -160,6 +160,7 @@ class Progress:
             best_interval=interval,
             trial=trial,
             eta_s=None if self._over else self._seconds_left(),
+            by_stage={} if self.session.by_stage is None else self.session.by_stage(),
             finals_done=self.finals_done,
             finals_total=self.finals_total if self._confirming else 0,
             message=message,

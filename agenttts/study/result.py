@@ -138,6 +138,8 @@ class ProgressEvent:
     """Problems that the confirmation has finished, of both finalists together."""
     finals_total: int = 0
     """Problems that it is to run; 0 before it begins."""
+    by_stage: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Stage -> requests for draws at work now, and those that ended, of this run of the study."""
 
 
 class Observer(Protocol):

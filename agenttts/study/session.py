@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -48,6 +48,9 @@ class Session:
     """`spent` without the planner; `None`: there is none."""
     calls: Callable[[], CallCounts] | None = None
     """Waits and retries of this run of the study; `None`: nobody counts them."""
+
+    by_stage: Callable[[], Mapping[str, tuple[int, int]]] | None = None
+    """Stage -> requests at work and ended, of this run of the study; `None`: nobody counts them."""
 
     def paid(self) -> dict[str, Any]:
         """Return what the log keeps of the bill, as plain data."""
@@ -139,6 +142,7 @@ async def open_session(
                 max_recorded=clients.max_recorded,
                 final_runner=pipeline_runner(pipeline, clients, sampler, cost_model, measure=True),
                 averager=PipelineAverager(task, pipeline, clients, sampler),
+                by_stage=lambda: sampler.by_stage,
                 calls=lambda: clients.counts + advisers.counts,
                 **({} if asker is None else _planner_side(asker, ledger)),
             )

@@ -110,7 +110,7 @@ def test_a_beat_is_read_as_it_was_written(tmp_path: Path) -> None:
     calls = CallCounts(1, 2.5, 3, {"timeout": 4})
     beating.on(event("planning"))
     beating.on(event("waiting", message="x" * 5000))
-    beating.on(event("tick", calls=calls, eta_s=9.5))
+    beating.on(event("tick", calls=calls, eta_s=9.5, by_stage={"solve": (3, 40)}))
     beat = read_beat(tmp_path)
     assert beat is not None
     expected = Beat(
@@ -125,6 +125,7 @@ def test_a_beat_is_read_as_it_was_written(tmp_path: Path) -> None:
         n_paid=5,
         n_reused=6,
         eta_s=9.5,
+        by_stage={"solve": (3, 40)},
         calls=calls,
         message="x" * 500,
     )

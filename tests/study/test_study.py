@@ -71,6 +71,8 @@ async def test_a_study_ends_with_a_confirmed_plan(
     assert last.n_paid == result.n_paid
     assert last.finals_done == last.finals_total == 2 * 30
     assert last.eta_s is None
+    assert last.by_stage.keys() == {choice.stage for choice in result.best.allocation.choices}
+    assert all(at_work == 0 and ended > 0 for at_work, ended in last.by_stage.values())
 
 
 async def test_the_time_left_holds_the_confirmation(tmp_path: Path, task: Task, options: StudyOptions):
