@@ -112,7 +112,7 @@ def test_two_runs_stand_beside_each_other_paired_by_problem(recorded_task: Path,
     ]
     seen = looked_at(page.read_text(), tmp_path, questions, width=390)
     assert seen.answers[0] == ["Which is better", "Scores and costs", "Plans", "How the searches went"]
-    assert seen.answers[1:] == [2, True, ["first: random, seed 0", "second: random, seed 5"]]
+    assert seen.answers[1:] == [2, True, ["first: first (random, seed 0)", "second: second (random, seed 5)"]]
     assert seen.complaints == []
 
 

@@ -235,7 +235,8 @@ def test_the_solver_and_the_scorer_are_found_by_name_whatever_the_model_is(tmp_p
     path = save_tiny_plan(tmp_path)
     assert readme_command("inspect", "eval", "task.py", "--model", "none", "--solver", "agenttts/plan", "-S")
     assert readme_command("inspect", "score", "LOG", "--scorer", "agenttts/verifier", "-S") == [
-        "kind=numeric"
+        "kind=numeric",
+        *("--action", "append", "--overwrite"),  # else it asks at a prompt
     ]
     given = {"plan": str(path)}
     solver = SolverSpec("agenttts/plan", given, given)
