@@ -15,7 +15,6 @@ from agenttts._cli.compare_command import compare
 from agenttts._cli.completion import (
     complete_allocators,
     complete_plans,
-    complete_runs,
     complete_tasks_and_runs,
 )
 from agenttts._cli.data_commands import data_app
@@ -32,6 +31,7 @@ from agenttts._cli.options import (
     PlannerPromptsOption,
     PlannerTimeoutOption,
     RacingOption,
+    RunArgument,
     RunsFolderOption,
     SearchBudgetOption,
     SearchProblemsOption,
@@ -327,14 +327,7 @@ def runs(folder: RunsFolderOption = Path("runs"), as_json: JsonOption = False) -
 
 @app.command(epilog=_EXIT_CODES)
 def diagnose(
-    run: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN",
-            help="A run folder, or the name of a run under runs/.",
-            autocompletion=complete_runs,
-        ),
-    ],
+    run: RunArgument,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE.html", help="Write a page with plots, one file that needs no network."),

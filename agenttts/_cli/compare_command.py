@@ -9,11 +9,13 @@ import typer
 
 from agenttts._cli.completion import complete_allocators, complete_listed
 from agenttts._cli.options import (
+    BatchOption,
     BudgetOption,
     ConcurrencyOption,
     ConfirmOption,
     DataOption,
     EndpointOption,
+    JobsOption,
     JsonOption,
     PlannerBudgetOption,
     PlannerOption,
@@ -22,8 +24,10 @@ from agenttts._cli.options import (
     RacingOption,
     SearchBudgetOption,
     SearchProblemsOption,
+    SeedsOption,
     SourceOption,
     TaskArgument,
+    TrialsOfEachOption,
     TrustOption,
     YesOption,
 )
@@ -42,10 +46,10 @@ def compare(
             autocompletion=complete_listed(complete_allocators),
         ),
     ],
-    seeds: Annotated[int, typer.Option(min=1, help="Searches of each, with seeds 0, 1, ...")] = 20,
+    seeds: SeedsOption = 20,
     budget: BudgetOption = None,
-    trials: Annotated[int, typer.Option(min=1, help="Allocations that each search tries.")] = 40,
-    batch: Annotated[int, typer.Option(min=1, help="Trials proposed together.")] = 4,
+    trials: TrialsOfEachOption = 40,
+    batch: BatchOption = 4,
     target: Annotated[
         float, typer.Option(help="Distance from the best known score that counts as arrived, below 1.")
     ] = 0.01,
@@ -58,9 +62,7 @@ def compare(
     planner_budget: PlannerBudgetOption = None,
     planner_prompts: PlannerPromptsOption = None,
     planner_timeout: PlannerTimeoutOption = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Searches that run at a time.", show_default="one a core")
-    ] = None,
+    jobs: JobsOption = None,
     out: Annotated[
         str | None,
         typer.Option(

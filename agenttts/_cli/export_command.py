@@ -7,21 +7,13 @@ from typing import Annotated
 
 import typer
 
-from agenttts._cli.completion import complete_runs
-from agenttts._cli.options import JsonOption, StoreOption, TrustOption
+from agenttts._cli.options import JsonOption, RunArgument, StoreOption, TrustOption
 
 __all__ = ["export"]
 
 
 def export(
-    run: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN",
-            help="A run folder, or the name of a run under runs/.",
-            autocompletion=complete_runs,
-        ),
-    ],
+    run: RunArgument,
     trials: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="One row per trial: FILE.csv, FILE.parquet or FILE.jsonl."),

@@ -8,28 +8,33 @@ from typing import Annotated
 
 import typer
 
-from agenttts._cli.completion import complete_cards, complete_data_file, complete_tasks
+from agenttts._cli.completion import complete_cards, complete_data_file, complete_runs, complete_tasks
 
 __all__ = [
+    "BatchOption",
     "BudgetOption",
     "ConcurrencyOption",
     "ConfirmOption",
     "DataOption",
     "EndpointOption",
+    "JobsOption",
     "JsonOption",
     "PlannerBudgetOption",
     "PlannerOption",
     "PlannerPromptsOption",
     "PlannerTimeoutOption",
     "RacingOption",
+    "RunArgument",
     "RunsFolderOption",
     "SearchBudgetOption",
     "SearchProblemsOption",
+    "SeedsOption",
     "Source",
     "SourceOption",
     "Split",
     "StoreOption",
     "TaskArgument",
+    "TrialsOfEachOption",
     "TrustOption",
     "YesOption",
 ]
@@ -55,6 +60,14 @@ TaskArgument = Annotated[
         metavar="TASK",
         help="A task file, its folder, or a name that `agenttts tasks` lists.",
         autocompletion=complete_tasks,
+    ),
+]
+RunArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A run folder, or the name of a run under runs/.",
+        autocompletion=complete_runs,
     ),
 ]
 BudgetOption = Annotated[
@@ -107,6 +120,12 @@ ConcurrencyOption = Annotated[
 SearchProblemsOption = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", help="Use only N search problems.", show_default="the task's"),
+]
+SeedsOption = Annotated[int, typer.Option(min=1, help="Searches of each, with seeds 0, 1, ...")]
+TrialsOfEachOption = Annotated[int, typer.Option(min=1, help="Allocations that each search tries.")]
+BatchOption = Annotated[int, typer.Option(min=1, help="Trials proposed together.")]
+JobsOption = Annotated[
+    int | None, typer.Option(min=1, help="Searches that run at a time.", show_default="one a core")
 ]
 RunsFolderOption = Annotated[Path, typer.Option("--folder", help="Folder of the runs.")]
 PlannerOption = Annotated[

@@ -8,16 +8,20 @@ import typer
 
 from agenttts._cli.completion import complete_allocators, complete_listed, complete_tasks
 from agenttts._cli.options import (
+    BatchOption,
     BudgetOption,
     ConcurrencyOption,
     DataOption,
     EndpointOption,
+    JobsOption,
     JsonOption,
     PlannerBudgetOption,
     PlannerOption,
     PlannerTimeoutOption,
     SearchBudgetOption,
+    SeedsOption,
     SourceOption,
+    TrialsOfEachOption,
     TrustOption,
     YesOption,
 )
@@ -46,9 +50,9 @@ def paper(
             autocompletion=complete_listed(complete_allocators),
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Searches of each, with seeds 0, 1, ...")] = 3,
-    trials: Annotated[int, typer.Option(min=1, help="Allocations that each search tries.")] = 50,
-    batch: Annotated[int, typer.Option(min=1, help="Trials proposed together.")] = 10,
+    seeds: SeedsOption = 3,
+    trials: TrialsOfEachOption = 50,
+    batch: BatchOption = 10,
     search_problems: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Problems of a trial.", show_default="50")
     ] = None,
@@ -64,9 +68,7 @@ def paper(
     search_budget: SearchBudgetOption = None,
     planner_budget: PlannerBudgetOption = None,
     planner_timeout: PlannerTimeoutOption = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Searches that run at a time.", show_default="one a core")
-    ] = None,
+    jobs: JobsOption = None,
     out: Annotated[
         str | None,
         typer.Option(

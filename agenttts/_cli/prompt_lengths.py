@@ -7,10 +7,11 @@ lengths, and longer prompts in the data leave less room: a large model may fit n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agenttts._cli.console import clean
+from agenttts.study.pool_use import TOLERATED, PromptLengths
 
 if TYPE_CHECKING:
     from agenttts.allocators.space import Space
@@ -18,24 +19,14 @@ if TYPE_CHECKING:
     from agenttts.budgets.cost_model import CostModel
     from agenttts.task.task import Task
 
-__all__ = ["PromptLengths", "measured_prompts", "prompt_cautions"]
-
-TOLERATED = 1.25
-"""Ratio of measured to stated prompt lengths, or its inverse, up to which nothing is said."""
-
-
-@dataclass(frozen=True)
-class PromptLengths:
-    """One stage whose prompts are of another length than its task says."""
-
-    stage: str
-    stated: float
-    measured: float
-    """Mean over a few search problems, counted by the tokenizers that the cards name and averaged over models."""
+__all__ = ["measured_prompts", "prompt_cautions"]
 
 
 def measured_prompts(task: Task, rendered: Mapping[tuple[str, str], float]) -> list[PromptLengths]:
-    """Return the stages whose stated prompt lengths the data contradict, of those that read the problem alone."""
+    """Return the stages whose stated prompt lengths the data contradict, of those that read the problem alone.
+
+    Lengths are means over a few search problems, counted by the tokenizers that the cards name, averaged over models.
+    """
     found = []
     for name in task.llm_stages:
         block = task.file.stages[name]
@@ -55,11 +46,11 @@ def prompt_cautions(
     """Return what to tell of prompts of another length, and of models that fit no more because of them."""
     found = measured_prompts(task, rendered)
     told = [
-        f"Prompts of {clean(one.stage)} take about {one.measured:,.0f} tokens on the search problems at hand; the task "
+        f"Prompts of {clean(one.stage)} take about {one.seen:,.0f} tokens on the search problems at hand; the task "
         f"says {one.stated:,.0f}, and the figures above are by that until draws teach better."
         for one in found
     ]
-    if any(one.measured > one.stated for one in found):
+    if any(one.seen > one.stated for one in found):
         told += _left_out(task, found, space, cost_model)
     return tuple(told)
 
@@ -87,7 +78,7 @@ def _with_measured(
     stages = dict(task.file.stages)
     for one in found:
         block = stages[one.stage]
-        longer = block.lengths.model_copy(update={"prefill_tokens": one.measured})
+        longer = block.lengths.model_copy(update={"prefill_tokens": one.seen})
         stages[one.stage] = block.model_copy(update={"lengths": longer})
     longer_task = replace(task, file=task.file.model_copy(update={"stages": stages}))
     lengths = Lengths.of_task(longer_task)

@@ -83,18 +83,13 @@ def _render(task: Task) -> None:
     Raises:
         InputError: One cannot be rendered.
     """
-    from agenttts.pipeline.base import StageOutput
-    from agenttts.pipeline.prompts import Prompt, PromptRenderError, variables
+    from agenttts.pipeline.prompts import Prompt, render_faults
 
     for name, stage in task.file.stages.items():
         if stage.prompt is None:
             continue
-        prompt, nothing = Prompt.compile(stage.prompt), {need: StageOutput(None) for need in stage.needs}
-        for problem in task.search:
-            try:
-                prompt.render(variables(problem, nothing))
-            except PromptRenderError as error:
-                raise InputError(
-                    f"the prompt of stage {name} cannot be made for problem {problem.id}: {error}.\n"
-                    "Name another field with --question."
-                ) from error
+        for problem, error in render_faults(Prompt.compile(stage.prompt), stage.needs, task.search):
+            raise InputError(
+                f"the prompt of stage {name} cannot be made for problem {problem.id}: {error}.\n"
+                "Name another field with --question."
+            ) from error

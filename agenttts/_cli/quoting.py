@@ -195,14 +195,10 @@ def rendered_prefill(task: Task) -> dict[tuple[str, str], float]:
 
 def _unrendered(task: Task, stage: str, prompt: Prompt) -> str:
     """Return for which search problems a prompt cannot be rendered, and why for the first of them."""
-    from agenttts.pipeline.prompts import PromptRenderError, variables
+    from agenttts.pipeline.prompts import render_faults
 
-    why: dict[str, str] = {}
-    for problem in task.search:
-        try:
-            prompt.render(variables(problem, {}))
-        except PromptRenderError as error:
-            why[problem.id] = f"{error.kind}: {error}"
+    faults = render_faults(prompt, (), task.search)
+    why = {problem.id: f"{error.kind}: {error}" for problem, error in faults}
     first, more = next(iter(why)), len(why) - 1
     others = f" (nor for {more:,} more)" if more else ""
     return f"problem {first}: the prompt of stage {stage} cannot be rendered{others}: {why[first]}"

@@ -6,21 +6,13 @@ from typing import Annotated
 
 import typer
 
-from agenttts._cli.completion import complete_runs
-from agenttts._cli.options import JsonOption
+from agenttts._cli.options import JsonOption, RunArgument
 
 __all__ = ["watch"]
 
 
 def watch(
-    run: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN",
-            help="A run folder, or the name of a run under runs/.",
-            autocompletion=complete_runs,
-        ),
-    ],
+    run: RunArgument,
     once: Annotated[bool, typer.Option("--once", help="Show how it stands now, and end.")] = False,
     every: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.1, max=3600, help="How often to look.")

@@ -133,6 +133,15 @@ class Reply:
     """Empty where the reply is billed but cannot be used."""
     usage: CallUsage
 
+    @classmethod
+    def of_equals(
+        cls, text: str, ending: str, details: Mapping[str, Any], usage: CallUsage, indices: range
+    ) -> Reply:
+        """Return equal samples of a model that writes nothing and gives the same each time; one call serves all draws."""
+        read, cached, counted_by = usage.prefill_tokens, usage.cached_prefill_tokens, usage.counted_by
+        samples = (Sample(i, text, ending, read, 0, cached, counted_by, None, details) for i in indices)
+        return cls(tuple(samples), usage)
+
 
 @runtime_checkable
 class Meter(Protocol):

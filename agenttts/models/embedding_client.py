@@ -17,7 +17,7 @@ from typing import Any
 
 from agenttts.budgets.cards import EmbeddingBlock, ModelCard
 from agenttts.errors import CardError
-from agenttts.models.base import CallUsage, Reply, Request, Sample
+from agenttts.models.base import CallUsage, Reply, Request
 from agenttts.models.batching import Batching
 from agenttts.models.chat import MalformedReply, bare_usage
 from agenttts.models.limits import Endpoint
@@ -83,12 +83,7 @@ class Embedding:
         else:
             details = self._cut(request, usage)
         ending = "stop" if text else "unscored"
-        cached, counted_by = usage.cached_prefill_tokens, usage.counted_by
-        samples = (
-            Sample(index, text, ending, usage.prefill_tokens, 0, cached, counted_by, None, details)
-            for index in range(first, first + n)
-        )
-        return Reply(tuple(samples), usage)
+        return Reply.of_equals(text, ending, details, usage, range(first, first + n))
 
     def worst(self, request: Request, n: int) -> CallUsage:
         """Return the most that a call may read: one token per byte, and what a model puts around a text."""

@@ -78,12 +78,7 @@ class Reward:
         except NoScoresError as error:
             text, details = "", {"unscored": str(error)}
         ending = "unscored" if details else "stop"
-        cached, counted_by = usage.cached_prefill_tokens, usage.counted_by
-        samples = (
-            Sample(index, text, ending, usage.prefill_tokens, 0, cached, counted_by, None, details)
-            for index in range(first, first + n)
-        )
-        return Reply(tuple(samples), usage)
+        return Reply.of_equals(text, ending, details, usage, range(first, first + n))
 
     def worst(self, request: Request, n: int) -> CallUsage:
         """Return the most that a call may read: one token per byte, and what a chat template adds."""

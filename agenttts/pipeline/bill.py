@@ -1,4 +1,4 @@
-"""What answering a problem took, as plain data for the logs of harnesses. Pure.
+"""What answering a problem took, as plain data for the logs of harnesses and for served replies. Pure.
 
 Token totals are over all calls of all stages, verifiers and critics included; a prompt counts once, however many
 samples answered it. Unknown costs are `None`, never 0.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from agenttts.pipeline.base import Charge, StageChoice, StageOutput
     from agenttts.pipeline.plan import Plan, PlanAnswer
 
-__all__ = ["Tokens", "bill_of", "cost_to_json", "sum_of_bills", "tokens_of"]
+__all__ = ["Tokens", "bill_of", "cost_to_json", "plain", "stage_facts", "sum_of_bills", "tokens_of"]
 
 LONGEST = 10_000
 """Characters that are kept of an answer that JSON cannot hold."""
@@ -60,7 +60,7 @@ def bill_of(plan: Plan, answer: PlanAnswer) -> dict[str, Any]:
     """
     choices = {choice.stage: choice for choice in plan.allocation.choices}
     return {
-        "answer": _plain(answer.answer),
+        "answer": plain(answer.answer),
         "allocation": str(plan.allocation),
         "cost": cost_to_json(answer.cost),
         "tokens": tokens_of(answer).to_json(),
@@ -104,11 +104,16 @@ def _sum(values: Iterable[float | None]) -> float | None:
 
 def _stage(name: str, output: StageOutput, choice: StageChoice | None, cost: Cost) -> dict[str, Any]:
     """Return what one stage did; of a function or a test only its name and answer."""
+    told = {"stage": name, "answer": plain(output.answer)}
     if choice is None:
-        return {"stage": name, "answer": _plain(output.answer)}
+        return told
+    tokens = Tokens.of(output.charges).to_json()
+    return {**told, **stage_facts(output, choice), "cost": cost_to_json(cost), "tokens": tokens}
+
+
+def stage_facts(output: StageOutput, choice: StageChoice) -> dict[str, Any]:
+    """Return what a stage that asks a model chose and made of its samples."""
     return {
-        "stage": name,
-        "answer": _plain(output.answer),
         "model": choice.model,
         "n_samples": choice.n_samples,
         "select": choice.select,
@@ -117,12 +122,10 @@ def _stage(name: str, output: StageOutput, choice: StageChoice | None, cost: Cos
         "unparsed": sum(answer is None for answer in output.answers),
         "selected": output.selected,
         "unscored": output.judged.n_unscored,
-        "cost": cost_to_json(cost),
-        "tokens": Tokens.of(output.charges).to_json(),
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a value that JSON can hold; of a function it may be anything."""
     try:
         json.dumps(value, allow_nan=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -32,6 +32,7 @@ __all__ = [
     "PromptRenderError",
     "json_template",
     "prompt_digest",
+    "render_faults",
     "rendered",
     "variables",
 ]
@@ -210,6 +211,18 @@ def rendered(template: Template, values: Mapping[str, Any]) -> str:
     except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
         # Expressions of the template met a value that they were not made for.
         raise PromptRenderError(str(error), type(error).__name__) from error
+
+
+def render_faults(
+    prompt: Prompt, needs: Sequence[str], problems: Iterable[Problem]
+) -> Iterator[tuple[Problem, PromptRenderError]]:
+    """Yield the problems that a stage's prompt cannot be rendered for, with why; answers of earlier stages are nothing."""
+    nothing = {need: StageOutput(None) for need in needs}
+    for problem in problems:
+        try:
+            prompt.render(variables(problem, nothing))
+        except PromptRenderError as error:
+            yield problem, error
 
 
 def variables(problem: Problem, outputs: Mapping[str, StageOutput]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from agenttts.budgets.cost import Cost, total
 from agenttts.budgets.cost_model import CostModel
 from agenttts.pipeline.base import Allocation, StageChoice, StageOutput
+from agenttts.pipeline.bill import Tokens, cost_to_json, plain, stage_facts
 from agenttts.pipeline.conditions import agreement
 from agenttts.serve.bill import Bill
 from agenttts.serve.shrink import Fitted
@@ -70,7 +71,7 @@ def usage_of(bill: Bill) -> dict[str, Any]:
 def spent_json(bill: Bill, cost_model: CostModel) -> dict[str, Any]:
     """Return what was really used."""
     return {
-        **_cost(bill.cost(cost_model)),
+        **cost_to_json(bill.cost(cost_model)),
         "calls": len(bill.calls),
         "draws_paid": bill.n_paid,
         "draws_reused": bill.n_reused,
@@ -81,9 +82,9 @@ def told(made: Made, cost_model: CostModel, ignored: tuple[str, ...], took_s: fl
     """Return the field `agenttts` of a reply."""
     fitted = made.fitted
     return {
-        "answer": _plain(made.final.answer),
+        "answer": plain(made.final.answer),
         "allocation": str(made.allocation),
-        "cost": _cost(total(made.costs.values())),
+        "cost": cost_to_json(total(made.costs.values())),
         "spent": spent_json(made.bill, cost_model),
         "stages": [
             _stage(name, output, _choice(made.allocation, name), made)
@@ -109,22 +110,15 @@ def _choice(allocation: Allocation, stage: str) -> StageChoice | None:
 def _stage(name: str, output: StageOutput, choice: StageChoice | None, made: Made) -> dict[str, Any]:
     """Return what one stage did; of a function or a test only its name and answer."""
     if choice is None:
-        return {"stage": name, "answer": _plain(output.answer)}
+        return {"stage": name, "answer": plain(output.answer)}
     prefill, decode = made.bill.tokens(name)
     return {
         "stage": name,
-        "model": choice.model,
-        "n_samples": choice.n_samples,
-        "select": choice.select,
-        "skipped": output.skipped,
-        "drawn": 0 if output.skipped else len(output.answers),
-        "unparsed": sum(answer is None for answer in output.answers),
-        "selected": output.selected,
+        **stage_facts(output, choice),
         "agreement": round(agreement(output), 6),
         "score": _score(output),
-        "unscored": output.judged.n_unscored,
-        "cost": _cost(made.costs.get(name, Cost())),
-        "tokens": {"prefill": prefill, "decode": decode},
+        "cost": cost_to_json(made.costs.get(name, Cost())),
+        "tokens": Tokens(prefill, decode).to_json(),
     }
 
 
@@ -133,22 +127,3 @@ def _score(output: StageOutput) -> float | None:
     if output.selected is None or output.selected >= len(output.verifier_scores):
         return None
     return output.verifier_scores[output.selected]
-
-
-def _cost(cost: Cost) -> dict[str, Any]:
-    """Return a cost; `null` is unknown, never 0."""
-    return {
-        "gflops": None if cost.flops is None else cost.flops * 1e-9,
-        "usd": cost.usd,
-        "prefill_tokens": cost.prefill_tokens,
-        "decode_tokens": cost.decode_tokens,
-    }
-
-
-def _plain(value: Any) -> Any:
-    """Return a value that JSON can hold; of a function it may be anything."""
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError, RecursionError):
-        return str(value)[:10_000]
-    return value

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from agenttts.study.events import StudyState
     from agenttts.task.task import Task
 
-__all__ = ["LongPrompts", "PoolUse", "pool_use"]
+__all__ = ["TOLERATED", "PoolUse", "PromptLengths", "pool_use"]
 
 TOLERATED = 1.25
-"""Ratio of seen to stated lengths up to which nothing is said."""
+"""Ratio of seen to stated lengths, or its inverse where shorter ones are told too, up to which nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)
-class LongPrompts:
-    """A stage whose prompts are longer than its task says, in mean tokens."""
+class PromptLengths:
+    """A stage whose prompts are of another length than its task says, in mean tokens."""
 
     stage: str
     stated: float
@@ -39,7 +39,7 @@ class LongPrompts:
 class PoolUse:
     """What was seen; models are told as `model in stage`."""
 
-    long_prompts: tuple[LongPrompts, ...] = ()
+    long_prompts: tuple[PromptLengths, ...] = ()
     never_fits: tuple[str, ...] = ()
     """In no allocation that is expected to fit the budget, by the lengths that all searches together have seen; empty
     where the space is too large to list."""
@@ -86,14 +86,14 @@ def pool_use(
     )
 
 
-def _long_prompts(task: Task, states: Sequence[StudyState]) -> Iterator[LongPrompts]:
+def _long_prompts(task: Task, states: Sequence[StudyState]) -> Iterator[PromptLengths]:
     for name in task.llm_stages:
         stated = task.file.stages[name].lengths.prefill_tokens
         seen = _mean_prompt(
             trial.lengths[name] for state in states for trial in state.archive.trials if name in trial.lengths
         )
         if stated is not None and seen is not None and seen > TOLERATED * stated:
-            yield LongPrompts(name, float(stated), seen)
+            yield PromptLengths(name, float(stated), seen)
 
 
 def _mean_prompt(pieces: Iterable[StageLengths]) -> float | None:
