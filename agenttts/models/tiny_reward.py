@@ -60,7 +60,7 @@ class TinyRewardClient:
     def __init__(self, card: ModelCard, load: Callable[[], PairScorer] = _tiny_reward_model) -> None:
         self._name = card.name
         self._load = load
-        self._model: PairScorer | None = None
+        self._loading: asyncio.Task[PairScorer] | None = None
         self._waiting: deque[_Job] = deque()
         self._worker: asyncio.Task[None] | None = None
         self.batch_sizes: deque[int] = deque(maxlen=1000)
@@ -71,9 +71,8 @@ class TinyRewardClient:
         if n <= 0:
             return []
         pair = self._pair(request.messages)
-        if self._model is None:
-            self._model = await asyncio.to_thread(self._load)
-        usage = CallUsage(self._model.count_tokens(*pair), ())
+        model = await self._loaded()
+        usage = CallUsage(model.count_tokens(*pair), ())
         settle = await meter.before(usage) if meter is not None else None
         reply: Reply | None = None
         try:
@@ -92,6 +91,13 @@ class TinyRewardClient:
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.wait([self._worker])
+
+    async def _loaded(self) -> PairScorer:
+        """Return the model. All who ask while it is being loaded wait for the one load, which a failed one follows anew."""
+        loading = self._loading
+        if loading is None or (loading.done() and (loading.cancelled() or loading.exception() is not None)):
+            loading = self._loading = asyncio.create_task(asyncio.to_thread(self._load))
+        return await asyncio.shield(loading)
 
     def _pair(self, messages: Sequence[Message]) -> Pair:
         if len(messages) < 2 or messages[-1].role != "assistant":
@@ -117,7 +123,7 @@ class TinyRewardClient:
             jobs = [job for job in (self._waiting.popleft() for _ in range(n_taken)) if not job.done.done()]
             self.batch_sizes.append(len(jobs))
             try:
-                model = self._model if self._model is not None else await asyncio.to_thread(self._load)
+                model = await self._loaded()
                 replies = await asyncio.to_thread(_replies, model, [job.pair for job in jobs])
             except Exception as error:
                 replies = [error] * len(jobs)

@@ -83,3 +83,16 @@ async def test_the_clients_of_a_run_know_it_by_its_card() -> None:
     clients = Clients({"tiny/prm": CARD})
     assert isinstance(clients.client("tiny/prm"), TinyRewardClient)
     await clients.aclose()
+
+
+async def test_the_model_is_loaded_once_however_many_ask_at_first() -> None:
+    loads: list[int] = []
+
+    def load() -> WordScorer:
+        loads.append(1)
+        return WordScorer()
+
+    client = TinyRewardClient(CARD, load)
+    await asyncio.gather(*(client.draw(ask("p", "good " * n), 0, 1) for n in range(1, 20)))
+    assert len(loads) == 1
+    await client.aclose()
