@@ -293,7 +293,8 @@ async def test_closing_lets_nobody_wait_for_ever(opened: Open, server: LocalServ
     server.then.append(Answer(after_s=5.0, body={}))
     async with opened({"batch": 2}) as clients:
         sent = [asyncio.create_task(embed(clients, text)) for text in ("red", "blue")]
-        while not server.bodies:  # a first request also opens the connection, which takes its time
+        # A first request also opens the connection, which takes its time.
+        while not server.bodies:  # noqa: ASYNC110 - the server is a thread and sets no event
             await asyncio.sleep(0.01)
         waiting = asyncio.create_task(embed(clients, "green"))
         await asyncio.sleep(0.002)  # within the window in which it waits for others
